@@ -1,0 +1,18 @@
+//! What everything else is made of: ids, codes, limits, events, keys, tokens, cookies, templates, rules.
+//!
+//! Pure: nothing here reads a clock, draws a random number or touches a file. Time, ids and keys come in as arguments.
+
+pub mod code;
+pub mod cookie;
+pub mod duration;
+pub mod event;
+pub mod id;
+pub mod key;
+pub mod limits;
+pub mod percent;
+pub mod program;
+pub mod rule;
+pub mod template;
+pub mod time;
+pub mod token;
+pub mod touch;

@@ -1,0 +1,4 @@
+//! The doors to the machine: clock, disk, randomness, addresses. Everything behind a trait, so that a test can close them.
+
+pub mod clock;
+pub mod disk;

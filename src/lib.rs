@@ -1,0 +1,28 @@
+//! Fingerpost: a redirect and click-ingest edge for referral programs.
+//!
+//! The promise: **every redirect that we answered is in the reports exactly once.** `docs/ARCHITECTURE.md` has the
+//! picture; each room below opens with what it promises. A room imports only from rooms on floors below its own
+//! (`tests/floors.rs` holds that).
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 5 | [`app`], [`cli`] |
+//! | 4 | [`edge`], [`pump`], [`api`] |
+//! | 2 | [`catalog`], [`journal`], [`store`] |
+//! | 1 | [`links`], [`enrich`], [`io`], [`telemetry`], [`config`] |
+//! | 0 | [`core`] |
+
+pub mod api;
+pub mod app;
+pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod core;
+pub mod edge;
+pub mod enrich;
+pub mod io;
+pub mod journal;
+pub mod links;
+pub mod pump;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,194 @@
+//! Where events live. This file holds the contracts; a vendor's schema, writing and reading stand in its own folder, and
+//! nothing of a vendor stands elsewhere.
+//!
+//! **Exactly once:** a [`Sink`] stores a batch *and* the journal position that the batch reaches in one atomic step, and
+//! says on start which position it holds. Whoever feeds it resumes there. Nothing else needs to be clever.
+
+use std::{collections::HashMap, future::Future, pin::Pin};
+
+use crate::core::{
+    code::Code,
+    event::{Class, Event, Kind},
+    id::{EventId, LaneId},
+    time::Millis,
+};
+
+pub mod sqlite;
+
+/// A future that a trait object can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Records of one lane, in order, and the position behind them.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub lane: LaneId,
+    /// Encoded events ([`Event`]) with their sequence numbers, ascending. Sequence numbers that are skipped were damaged
+    /// in the journal and are gone.
+    pub records: Vec<(u64, Vec<u8>)>,
+    /// Sequence number behind the batch: what the sink's position becomes.
+    pub next: u64,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Events that are in the sink now.
+    pub events: u64,
+    /// Records that the sink cannot take, kept beside the events with the reason.
+    pub set_aside: u64,
+}
+
+/// Why a batch was not stored. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// Try the same batches again later.
+    #[error("{0}")]
+    Retry(String),
+    /// Trying again will not help until somebody acts; the message says how.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Where events go. One owner at a time; batches of one lane come in order.
+pub trait Sink: Send {
+    /// For each lane that the sink knows, the sequence number it wants next.
+    fn positions(&mut self) -> BoxFuture<'_, Result<HashMap<LaneId, u64>, SinkError>>;
+    /// Stores these batches and their positions in one atomic step: all of it or nothing.
+    fn store<'a>(&'a mut self, batches: &'a [Batch]) -> BoxFuture<'a, Result<Stored, SinkError>>;
+    /// Forgets a lane whose folder is gone for good.
+    fn forget(&mut self, lane: LaneId) -> BoxFuture<'_, Result<(), SinkError>>;
+}
+
+// === Reports ===
+
+/// What a reach report has a row for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dimension {
+    Hour,
+    Day,
+    Program,
+    Link,
+    Partner,
+    Ad,
+    Country,
+    Channel,
+    Class,
+}
+
+impl Dimension {
+    pub const ALL: &'static [Dimension] = &[
+        Dimension::Hour,
+        Dimension::Day,
+        Dimension::Program,
+        Dimension::Link,
+        Dimension::Partner,
+        Dimension::Ad,
+        Dimension::Country,
+        Dimension::Channel,
+        Dimension::Class,
+    ];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            Dimension::Hour => "hour",
+            Dimension::Day => "day",
+            Dimension::Program => "program",
+            Dimension::Link => "link",
+            Dimension::Partner => "partner",
+            Dimension::Ad => "ad",
+            Dimension::Country => "country",
+            Dimension::Channel => "channel",
+            Dimension::Class => "class",
+        }
+    }
+
+    pub fn from_label(label: &str) -> Option<Dimension> {
+        Dimension::ALL.iter().copied().find(|d| d.label() == label)
+    }
+}
+
+/// Which events a report looks at. `None` and empty mean all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Inclusive. Reports by sums round it down to the hour.
+    pub since: Option<Millis>,
+    /// Exclusive. Reports by sums round it up to the hour.
+    pub until: Option<Millis>,
+    pub program: Option<Code>,
+    pub link: Option<Code>,
+    pub partner: Option<Code>,
+    pub ad: Option<Code>,
+}
+
+/// A question about reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReachQuery {
+    pub filter: Filter,
+    /// Dimensions of a row, in the order of its columns; none gives one row with the totals.
+    pub by: Vec<Dimension>,
+}
+
+/// One row of reach. By class, every class has its row; else only human and repeat requests count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReachRow {
+    /// One value for each dimension that was asked for. Hours and days in RFC 3339; empty means none.
+    pub key: Vec<String>,
+    pub views: u64,
+    pub clicks: u64,
+    pub shares: u64,
+    /// Different visitors (with a cookie) among the views and clicks that count.
+    pub unique_visitors: u64,
+    /// Clicks that were answered but could not be recorded in these hours. They have no dimension but time: 0 in a row by anything else.
+    pub missing: u64,
+}
+
+/// One line for each link × partner × ad.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkRow {
+    pub link: String,
+    /// Empty: nobody was credited.
+    pub partner: String,
+    pub ad: String,
+    pub views: u64,
+    pub clicks: u64,
+    pub shares: u64,
+    pub unique_visitors: u64,
+    /// Requests of bots, previews, prefetches and the like, which do not count.
+    pub not_counted: u64,
+    pub last_click: Option<Millis>,
+}
+
+/// Where a page of events goes on: behind this event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventCursor {
+    pub time: Millis,
+    pub id: EventId,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("the event store does not answer: {0}")]
+    Unavailable(String),
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Questions that the event store answers; one method a question. All stores give the same answers on the same events.
+pub trait Reports: Send + Sync {
+    fn reach<'a>(&'a self, query: &'a ReachQuery) -> BoxFuture<'a, Result<Vec<ReachRow>, ReportError>>;
+    fn links<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>>;
+    /// Up to `limit` events in order of (time, id), behind the cursor.
+    fn events<'a>(
+        &'a self,
+        filter: &'a Filter,
+        after: Option<EventCursor>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Event>, ReportError>>;
+    /// Counted clicks of these links since ever.
+    fn link_clicks<'a>(&'a self, links: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>>;
+}
+
+/// Whether an event raises a count of reach.
+pub const fn counts(kind: Kind, class: Class) -> bool {
+    class.counts() && matches!(kind, Kind::Click | Kind::View | Kind::Share)
+}

@@ -1,0 +1,4 @@
+//! What an operator sees: metric names, health, logs. The hot path counts in its worker and is summed at scrape.
+
+pub mod health;
+pub mod names;

@@ -1,0 +1,63 @@
+//! Every metric: its name, unit and help, in one place. No label takes a value that visitors or partners choose.
+
+/// A metric as Prometheus sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    pub name: &'static str,
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $name:literal, $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)*
+        /// All of them.
+        pub const ALL: &[Metric] = &[$(Metric { name: $name, help: $help }),*];
+    };
+}
+
+metrics! {
+    // edge
+    REQUESTS = "fingerpost_requests_total", "Requests by outcome and class.";
+    REQUEST_SECONDS = "fingerpost_request_duration_seconds", "From the end of the head to the response, seconds.";
+    CONNECTIONS = "fingerpost_connections", "Open connections on the edge listeners.";
+    CONNECTIONS_ACCEPTED = "fingerpost_connections_accepted_total", "Connections taken.";
+    CONNECTIONS_CLOSED = "fingerpost_connections_closed_total", "Connections that we ended, by reason.";
+    CLICKS_SHED = "fingerpost_clicks_shed_total", "Clicks answered without a record, because the journal could not take them.";
+    // journal
+    JOURNAL_BYTES = "fingerpost_journal_bytes", "Bytes of journal segments on disk, all lanes.";
+    JOURNAL_LANES = "fingerpost_journal_lanes", "Lanes on disk: this process's and orphans.";
+    JOURNAL_APPENDED = "fingerpost_journal_appended_records_total", "Records that lanes took.";
+    JOURNAL_COMMITS = "fingerpost_journal_commits_total", "Groups of records that were written.";
+    JOURNAL_SYNCS = "fingerpost_journal_syncs_total", "fdatasync calls.";
+    JOURNAL_FAILURES = "fingerpost_journal_failures_total", "Writes, syncs and reservations that failed, by kind.";
+    JOURNAL_DAMAGED = "fingerpost_journal_damaged_records_total", "Records that were damaged on disk and skipped.";
+    JOURNAL_TORN_BYTES = "fingerpost_journal_torn_bytes_total", "Bytes of torn tails that were cut.";
+    // pump
+    OLDEST_UNSENT_SECONDS = "fingerpost_oldest_unsent_age_seconds", "Age of the oldest record that the sink does not hold yet, seconds.";
+    SINK_LAG = "fingerpost_sink_lag_records", "Records that the journal holds and the sink does not.";
+    SINK_EVENTS = "fingerpost_sink_events_total", "Events that the sink stored.";
+    SINK_SET_ASIDE = "fingerpost_sink_set_aside_total", "Records that the sink could not take and keeps aside.";
+    SINK_RETRIES = "fingerpost_sink_retries_total", "Batches that had to be tried again.";
+    SINK_BATCH_SECONDS = "fingerpost_sink_batch_duration_seconds", "Time of one stored batch, seconds.";
+    // catalog and links
+    LINKS = "fingerpost_index_entries", "Entries in memory, by kind.";
+    CATALOG_AGE_SECONDS = "fingerpost_catalog_age_seconds", "Time since the edge last heard from the catalog, seconds.";
+    CATALOG_CHANGES = "fingerpost_catalog_changes_total", "Changes that the edge applied.";
+    // process
+    BUILD_INFO = "fingerpost_build_info", "1, with the version and the commit as labels.";
+    RELOADS = "fingerpost_reloads_total", "Reloads on SIGHUP, by result.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_helped() {
+        let mut names: Vec<_> = ALL.iter().map(|metric| metric.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+        assert!(ALL.iter().all(|metric| metric.name.starts_with("fingerpost_") && metric.help.ends_with('.')));
+    }
+}
