@@ -4,7 +4,10 @@
 //! feed is the only writer. Sizes matter here, a million times over: what most links do not have stands behind one
 //! pointer ([`LinkMore`], [`PartnerMore`]).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use dashmap::DashMap;
 
@@ -20,7 +23,7 @@ use crate::core::{
 pub struct Link {
     /// A checked template (see [`crate::core::template`]).
     pub address: Box<str>,
-    pub more: Option<Box<LinkMore>>,
+    pub more: Option<Arc<LinkMore>>,
 }
 
 /// What most links do not have.
@@ -51,7 +54,7 @@ pub struct LinkMore {
 #[derive(Debug)]
 pub struct Partner {
     pub status: Status,
-    pub more: Option<Box<PartnerMore>>,
+    pub more: Option<Arc<PartnerMore>>,
 }
 
 /// What most partners do not have.
@@ -70,7 +73,7 @@ pub struct Program {
     /// For how long a touch can be credited, and a cookie lives.
     pub window_days: u32,
     /// `Domain` of the cookie; `None` leaves it to the host that answered.
-    pub domain: Option<Box<str>>,
+    pub domain: Option<Arc<str>>,
 }
 
 /// What a slug stands for.
