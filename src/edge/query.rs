@@ -74,6 +74,13 @@ pub(crate) struct Own<'a> {
     pub(crate) test: bool,
 }
 
+impl<'a> Own<'a> {
+    /// What a beacon's body says instead.
+    pub(crate) fn of(subs: &'a [String; SUBS]) -> Own<'a> {
+        Own { subs: std::array::from_fn(|at| clean(Cow::Borrowed(subs[at].as_bytes()))), to: None, test: false }
+    }
+}
+
 /// A text fit to be kept: valid UTF-8, no control characters, at most [`SUB_MAX_BYTES`].
 pub(crate) fn clean(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
     let text = match bytes {
