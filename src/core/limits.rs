@@ -68,6 +68,14 @@ pub const SUBS: usize = 5;
 pub const REFERRER_MAX_BYTES: usize = 128;
 /// Short texts that come from enrichment (city, network, browser …), bytes each.
 pub const LABEL_MAX_BYTES: usize = 64;
+/// User-Agent that is looked at, bytes; the rest is cut off. Bounds each worker's cache to half a MiB.
+pub const AGENT_MAX_BYTES: usize = 512;
+/// Names of browser and operating system as recorded, bytes.
+pub const AGENT_NAME_MAX_BYTES: usize = 31;
+/// User-Agents that each worker remembers: a power of two.
+pub const AGENTS_CACHED: usize = 1_024;
+/// Language tag as recorded, bytes.
+pub const LANGUAGE_MAX_BYTES: usize = 16;
 
 // === Connections ===
 
@@ -124,6 +132,7 @@ const fn base64_len(raw: usize) -> usize {
     (raw * 4).div_ceil(3)
 }
 const _: () = assert!("fp=".len() + base64_len(COOKIE_RAW_MAX_BYTES) <= COOKIE_MAX_BYTES);
+const _: () = assert!(AGENTS_CACHED.is_power_of_two() && AGENT_NAME_MAX_BYTES <= LABEL_MAX_BYTES);
 const _: () = assert!(CODE_MAX_BYTES < 256, "lengths are one byte on the wire");
 const _: () = assert!(RECORD_PAYLOAD_MAX_BYTES < LANE_BUFFER_MAX_BYTES);
 const _: () = assert!(BATCH_MAX_BYTES > 2 * RECORD_PAYLOAD_MAX_BYTES);

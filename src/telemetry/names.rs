@@ -7,6 +7,38 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+/// What Prometheus calls the type. The name says it, by Prometheus' own naming rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Metric {
+    pub fn kind(&self) -> Kind {
+        if self.name.ends_with("_total") {
+            Kind::Counter
+        } else if self.name.ends_with("_duration_seconds") {
+            Kind::Histogram
+        } else {
+            Kind::Gauge
+        }
+    }
+
+    /// Base unit, where the name has one.
+    pub fn unit(&self) -> Option<metrics::Unit> {
+        let name = self.name.trim_end_matches("_total");
+        if name.ends_with("_seconds") {
+            Some(metrics::Unit::Seconds)
+        } else if name.ends_with("_bytes") {
+            Some(metrics::Unit::Bytes)
+        } else {
+            None
+        }
+    }
+}
+
 macro_rules! metrics {
     ($($constant:ident = $name:literal, $help:literal;)*) => {
         $(#[doc = $help] pub const $constant: &str = $name;)*
