@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-mod common;
 #[path = "common/clicks.rs"]
 mod clicks;
 #[path = "../tests/support/client.rs"]
 mod client;
+mod common;
 #[path = "../tests/support/server.rs"]
 mod server;
 
@@ -51,7 +51,8 @@ fn main() -> ExitCode {
         std::thread::spawn(move || clicks::click_until(edge, &stop, &next_tag))
     };
     common::wait(away_for);
-    let status_of_api = client::api(server.control, &server.token(), "GET", "/v1/links", &serde_json::Value::Null).status;
+    let status_of_api =
+        client::api(server.control, &server.token(), "GET", "/v1/links", &serde_json::Value::Null).status;
 
     fs::remove_dir(&catalog).expect("remove the folder");
     for suffix in ["", "-wal", "-shm"] {
@@ -72,7 +73,14 @@ fn main() -> ExitCode {
     assert!(server.stop().success());
     let counted = clicks::exported(folder.path());
     let (lost, _) = clicks::compare(&answered, &counted);
-    let ok = degraded && ready && live && put == 201 && status_of_api == 503 && refused == 0 && lost.is_empty() && !answered.is_empty();
+    let ok = degraded
+        && ready
+        && live
+        && put == 201
+        && status_of_api == 503
+        && refused == 0
+        && lost.is_empty()
+        && !answered.is_empty();
     common::report(
         "catalog-away",
         arguments.size,

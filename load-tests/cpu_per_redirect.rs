@@ -13,11 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-mod common;
 #[path = "common/clicks.rs"]
 mod clicks;
 #[path = "../tests/support/client.rs"]
 mod client;
+mod common;
 #[path = "../tests/support/server.rs"]
 mod server;
 
@@ -100,7 +100,10 @@ fn report(arguments: &common::Arguments, plan: &Plan, names: &[&str], costs: &[V
     };
     let total = |cost: &Cost| cost.user + cost.system;
     let nginx = median(&total, &costs[1]);
-    println!("\n{:<28}{:>8}{:>8}{:>8}{:>10}{:>12}", "µs for one redirect", "user", "system", "total", "÷ nginx", "redirects/s");
+    println!(
+        "\n{:<28}{:>8}{:>8}{:>8}{:>10}{:>12}",
+        "µs for one redirect", "user", "system", "total", "÷ nginx", "redirects/s"
+    );
     let mut rows = Vec::new();
     for (name, costs) in names.iter().zip(costs) {
         let (user, system, all) = (median(&|c| c.user, costs), median(&|c| c.system, costs), median(&total, costs));
@@ -255,12 +258,7 @@ fn free_port() -> u16 {
 }
 
 /// Runs a peer with `processes` processes (nginx: master and worker).
-fn run_peer(
-    script: &Path,
-    plan: &Plan,
-    processes: usize,
-    start: impl Fn(u16) -> std::io::Result<Child>,
-) -> Cost {
+fn run_peer(script: &Path, plan: &Plan, processes: usize, start: impl Fn(u16) -> std::io::Result<Child>) -> Cost {
     let port = free_port();
     let mut child = start(port).expect("a peer that starts");
     let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -335,7 +333,10 @@ fn wrk(script: &Path, address: SocketAddr, seconds: u64) -> (u64, f64) {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "wrk failed: {text}");
     // wrk counts 4xx and 5xx as `Non-2xx or 3xx responses`.
-    assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "not every request was answered 302:\n{text}");
+    assert!(
+        !text.contains("Non-2xx") && !text.contains("Socket errors"),
+        "not every request was answered 302:\n{text}"
+    );
     let requests = text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok());
     (requests.unwrap_or_else(|| panic!("no count in:\n{text}")), seconds as f64)
 }

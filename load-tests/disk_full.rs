@@ -14,11 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-mod common;
 #[path = "common/clicks.rs"]
 mod clicks;
 #[path = "../tests/support/client.rs"]
 mod client;
+mod common;
 #[path = "../tests/support/server.rs"]
 mod server;
 
@@ -32,10 +32,14 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn mount(path: &Path, size: &str) -> Result<SmallDisk, String> {
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(path).status();
+        let status =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(path).status();
         match status {
             Ok(status) if status.success() => Ok(SmallDisk(path.to_owned())),
-            _ => Err("disk-full needs a small tmpfs: run it as root, or inside `unshare --user --map-root-user --mount`".into()),
+            _ => {
+                Err("disk-full needs a small tmpfs: run it as root, or inside `unshare --user --map-root-user --mount`"
+                    .into())
+            }
         }
     }
 }

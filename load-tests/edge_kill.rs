@@ -14,11 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-mod common;
 #[path = "common/clicks.rs"]
 mod clicks;
 #[path = "../tests/support/client.rs"]
 mod client;
+mod common;
 #[path = "../tests/support/server.rs"]
 mod server;
 
@@ -51,7 +51,12 @@ fn main() -> ExitCode {
         let life = Duration::from_micros(random.below(300_000));
         answered.extend(load_then_kill(server, life, &next_tag));
         if (kill + 1) % (kills / 10) == 0 {
-            println!("  {} kills, {} clicks answered, {:.0} s", kill + 1, answered.len(), started.elapsed().as_secs_f64());
+            println!(
+                "  {} kills, {} clicks answered, {:.0} s",
+                kill + 1,
+                answered.len(),
+                started.elapsed().as_secs_f64()
+            );
         }
     }
     let last = Server::start(folder.path(), &Options::default().demo()).expect("a last start");

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use crate::{
@@ -14,24 +14,34 @@ use crate::{
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeysError {
-    #[error("the key file {} cannot be read or written ({1}): check the path and its permissions", .0.display())]
-    Io(PathBuf, #[source] io::Error),
-    #[error("the key file {}: {1}", .0.display())]
-    Content(PathBuf, #[source] KeyFileError),
+    #[error("the key file {path} cannot be read or written ({source}): check the path and its permissions")]
+    Io { path: String, source: io::Error },
+    #[error("the key file {path}: {source}")]
+    Content { path: String, source: KeyFileError },
+}
+
+impl KeysError {
+    fn io(path: &Path, source: io::Error) -> KeysError {
+        KeysError::Io { path: path.display().to_string(), source }
+    }
+
+    fn content(path: &Path, source: KeyFileError) -> KeysError {
+        KeysError::Content { path: path.display().to_string(), source }
+    }
 }
 
 fn read(path: &Path) -> Result<Option<String>, KeysError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(KeysError::Io(path.to_owned(), error)),
+        Err(error) => Err(KeysError::io(path, error)),
     }
 }
 
 /// The keys of a file that must be there.
 pub(crate) fn load(path: &Path) -> Result<KeyRing, KeysError> {
-    let text = read(path)?.ok_or_else(|| KeysError::Io(path.to_owned(), io::ErrorKind::NotFound.into()))?;
-    keys::parse(&text).map_err(|error| KeysError::Content(path.to_owned(), error))
+    let text = read(path)?.ok_or_else(|| KeysError::io(path, io::ErrorKind::NotFound.into()))?;
+    keys::parse(&text).map_err(|error| KeysError::content(path, error))
 }
 
 /// The keys of a file; it is made with one key where it is missing.
@@ -44,10 +54,10 @@ pub(crate) fn load_or_create(path: &Path, now: Millis) -> Result<KeyRing, KeysEr
 
 /// Adds a key, which signs from the next reload on. Its id is returned.
 pub(crate) fn rotate(path: &Path, now: Millis) -> Result<u8, KeysError> {
-    let io = |error| KeysError::Io(path.to_owned(), error);
+    let io = |error| KeysError::io(path, error);
     let text = read(path)?.unwrap_or_default();
     let secret = random::kernel_bytes().map_err(io)?;
-    let (text, id) = keys::with_new_key(&text, secret, now).map_err(|error| KeysError::Content(path.to_owned(), error))?;
+    let (text, id) = keys::with_new_key(&text, secret, now).map_err(|error| KeysError::content(path, error))?;
     disk::replace_file(path, 0o600, |out| out.write_all(text.as_bytes())).map_err(io)?;
     Ok(id)
 }

@@ -2,7 +2,7 @@
 
 use crate::{app, io::clock::Clock};
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,

@@ -42,6 +42,7 @@ pub(crate) struct Beacon {
 
 /// What the event is about.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub(crate) enum Subject {
     /// A click of ours, by its token: signed, so it is believed.
     Click { click: EventId, target: Target, program: Option<CodeBuf> },

@@ -6,10 +6,20 @@
 
 mod about;
 mod beacon;
+mod click;
 mod client;
+pub mod connection;
 mod decode;
 mod destination;
+pub mod listener;
+mod note;
 mod query;
+mod record;
 mod resolve;
 mod respond;
+mod service;
 mod share;
+mod sighting;
+mod visitor;
+
+pub use service::{Edge, Settings, Shared};

@@ -89,6 +89,7 @@ pub(crate) struct Credit {
 
 /// Where a request leads.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every request is a redirect, and lives on the stack")]
 pub(crate) enum Resolution {
     Redirect(Redirect),
     /// No such link, and no fallback.
@@ -107,6 +108,8 @@ pub(crate) struct Redirect {
     pub(crate) rule: u32,
     /// The link's further settings, for the names of our parameters.
     pub(crate) more: Option<Arc<LinkMore>>,
+    /// The link is unknown or over, and this is where such visitors go.
+    pub(crate) fallback: bool,
 }
 
 /// Chooses the destination and writes its rendered address into `address` (cleared first).
@@ -137,7 +140,7 @@ pub(crate) fn resolve(
         render(elsewhere.as_bytes(), target, &Credit::default(), visit, address);
         let credit =
             Credit { named: target.partner, reason: Some(reason), window_days: WINDOW_DAYS, ..Credit::default() };
-        return Resolution::Redirect(Redirect { link: Some(target.link), credit, rule: 0, more });
+        return Resolution::Redirect(Redirect { link: Some(target.link), credit, rule: 0, more, fallback: true });
     }
     let mut credit = credit(links, target, settings, scratch);
     let (rule, chosen) = choose(settings, target, &mut credit, visit);
@@ -154,14 +157,14 @@ pub(crate) fn resolve(
         }
         None => {}
     }
-    Resolution::Redirect(Redirect { link: Some(target.link), credit, rule, more })
+    Resolution::Redirect(Redirect { link: Some(target.link), credit, rule, more, fallback: false })
 }
 
 fn unknown(fallback: Option<&str>, named: Option<CodeBuf>, address: &mut Vec<u8>) -> Resolution {
     let Some(fallback) = fallback else { return Resolution::NotFound };
     address.extend_from_slice(fallback.as_bytes());
     let credit = Credit { named, reason: Some(Reason::UnknownLink), window_days: WINDOW_DAYS, ..Credit::default() };
-    Resolution::Redirect(Redirect { link: None, credit, rule: 0, more: None })
+    Resolution::Redirect(Redirect { link: None, credit, rule: 0, more: None, fallback: true })
 }
 
 /// Why the link is over, if it is. A request that counts takes one of the link's clicks.
@@ -199,10 +202,8 @@ fn choose<'m>(
         credit.reason.get_or_insert(Reason::ToNotAllowed);
     }
     let Some(more) = settings else { return (0, None) };
-    if credit.named.is_some() {
-        if let Some(fallback) = &more.fallback {
-            return (0, Some(Chosen::Template(fallback)));
-        }
+    if let (Some(_), Some(fallback)) = (&credit.named, &more.fallback) {
+        return (0, Some(Chosen::Template(fallback)));
     }
     if more.rules.is_empty() {
         return (0, None);

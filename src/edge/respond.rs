@@ -37,8 +37,7 @@ fn fixed(status: StatusCode, body: &'static [u8]) -> Answer {
     answer
 }
 
-/// 302. `location` and `cookie` are visible ASCII by construction; should one of them ever not be, nothing is redirected
-/// anywhere.
+/// 302. Both texts are visible ASCII by construction; should one ever not be, nobody is redirected anywhere.
 pub(crate) fn redirect(location: &[u8], cookie: Option<&[u8]>) -> Answer {
     let mut both = BytesMut::with_capacity(location.len() + cookie.map_or(0, <[u8]>::len));
     both.extend_from_slice(location);
@@ -53,10 +52,10 @@ pub(crate) fn redirect(location: &[u8], cookie: Option<&[u8]>) -> Answer {
     };
     let mut answer = fixed(StatusCode::FOUND, b"");
     answer.headers_mut().insert(LOCATION, location_value);
-    if !cookie_value.is_empty() {
-        if let Ok(value) = HeaderValue::from_maybe_shared(cookie_value) {
-            answer.headers_mut().insert(SET_COOKIE, value);
-        }
+    if cookie.is_some()
+        && let Ok(value) = HeaderValue::from_maybe_shared(cookie_value)
+    {
+        answer.headers_mut().insert(SET_COOKIE, value);
     }
     answer
 }

@@ -9,11 +9,11 @@ use super::{client::Client, record::referrer_host};
 use crate::{
     core::{
         cookie::Cookie,
-        event::Class,
+        event::{Class, Device},
         key::KeyRing,
         time::Millis,
     },
-    enrich::{Agent, AgentCache, GeoReader, Language, Place, Prefix, Purpose, Signals, classify, prefix},
+    enrich::{Agent, AgentCache, Agents, GeoReader, Language, Place, Prefix, Purpose, Signals, classify, prefix},
 };
 
 const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
@@ -26,7 +26,8 @@ pub(super) struct Sighting<'a> {
     pub(super) place: Place<'a>,
     /// The client's address, cut.
     pub(super) prefix: Prefix,
-    pub(super) agent: Agent,
+    pub(super) agent: &'a Agent,
+    pub(super) device: Device,
     pub(super) language: Language,
     /// Host of the Referer.
     pub(super) referrer: &'a str,
@@ -44,7 +45,7 @@ pub(super) fn sight<'a>(
     keys: &KeyRing,
     honour_dnt: bool,
     geo: &'a mut GeoReader,
-    agents: &mut AgentCache,
+    (cache, agents): (&'a mut AgentCache, &Agents),
 ) -> Sighting<'a> {
     let (mut user_agent, mut mobile, mut referrer) = (&b""[..], None, "");
     let mut language = Language::default();
@@ -75,11 +76,13 @@ pub(super) fn sight<'a>(
     } else {
         None
     };
+    let agent = cache.get(agents, user_agent);
     Sighting {
         now,
         place: geo.lookup(client.address),
         prefix: prefix(client.address),
-        agent: agents.get(std::str::from_utf8(user_agent).unwrap_or_default(), mobile),
+        agent,
+        device: agent.device(mobile),
         language,
         referrer,
         purpose: Purpose::of(purposes),
@@ -93,7 +96,7 @@ impl Sighting<'_> {
         classify(Signals {
             method_is_head,
             purpose: self.purpose,
-            verdict: self.agent.verdict(),
+            verdict: self.agent.verdict,
             repeat,
             // Known from the partner's own log-in, which the edge does not see.
             owner: false,

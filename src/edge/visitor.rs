@@ -1,6 +1,6 @@
 //! The visitor's cookie, before and after this request. Pure.
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use crate::core::{
     cookie::{self, Cookie},
@@ -14,7 +14,13 @@ use crate::core::{
 const COOKIE_MAX_DAYS: u32 = 400;
 
 /// What the cookie says after a request: the visitor, the first touch that can still be credited, and the last one.
-pub(super) fn after(before: Option<&Cookie>, visitor: VisitorId, touch: Option<Touch>, now: Millis, window_days: u32) -> Cookie {
+pub(super) fn after(
+    before: Option<&Cookie>,
+    visitor: VisitorId,
+    touch: Option<Touch>,
+    now: Millis,
+    window_days: u32,
+) -> Cookie {
     let window_ms = i64::from(window_days.min(COOKIE_MAX_DAYS)) * DAY_MS;
     let expires = before.map_or(Millis(0), |cookie| cookie.expires).max(now.plus(window_ms));
     let earlier = before.and_then(|cookie| cookie.touches);
@@ -30,8 +36,9 @@ pub(super) fn after(before: Option<&Cookie>, visitor: VisitorId, touch: Option<T
     Cookie { visitor, expires: Millis(expires.0 - expires.0 % SECOND_MS), touches }
 }
 
-/// Whether this click repeats the visitor's last one within `window_ms`.
-pub(super) fn repeats(before: Option<&Cookie>, touch: &Touch, window_ms: i64) -> bool {
+/// Whether this click repeats the visitor's last one within `window`.
+pub(super) fn repeats(before: Option<&Cookie>, touch: &Touch, window: Duration) -> bool {
+    let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
     before.and_then(|cookie| cookie.touches).is_some_and(|(_, last)| {
         (last.link, last.partner, last.ad) == (touch.link, touch.partner, touch.ad)
             && touch.time().0 - last.time().0 < window_ms
@@ -69,11 +76,17 @@ mod tests {
     use crate::core::{code::CodeBuf, id::EventId, key::Key};
 
     const NOW: Millis = Millis(1_772_368_200_000);
+    const DAY: Duration = Duration::from_secs(86_400);
     const VISITOR: VisitorId = VisitorId([7; 16]);
 
     fn touch(days_ago: i64, partner: &str) -> Touch {
         let code = |text: &str| CodeBuf::new(text.as_bytes()).unwrap();
-        Touch { click: EventId::new(NOW.plus(-days_ago * DAY_MS), [1; 10]), link: code("haircare"), partner: code(partner), ad: None }
+        Touch {
+            click: EventId::new(NOW.plus(-days_ago * DAY_MS), [1; 10]),
+            link: code("haircare"),
+            partner: code(partner),
+            ad: None,
+        }
     }
 
     #[test]
@@ -90,18 +103,24 @@ mod tests {
     #[test]
     fn a_first_touch_out_of_its_window_gives_way() {
         let old = Cookie { visitor: VISITOR, expires: NOW.plus(1), touches: Some((touch(40, "a"), touch(20, "b"))) };
-        assert_eq!(after(Some(&old), VISITOR, Some(touch(0, "c")), NOW, 30).touches, Some((touch(20, "b"), touch(0, "c"))));
+        assert_eq!(
+            after(Some(&old), VISITOR, Some(touch(0, "c")), NOW, 30).touches,
+            Some((touch(20, "b"), touch(0, "c")))
+        );
         let older = Cookie { touches: Some((touch(50, "a"), touch(40, "b"))), ..old };
-        assert_eq!(after(Some(&older), VISITOR, Some(touch(0, "c")), NOW, 30).touches, Some((touch(0, "c"), touch(0, "c"))));
+        assert_eq!(
+            after(Some(&older), VISITOR, Some(touch(0, "c")), NOW, 30).touches,
+            Some((touch(0, "c"), touch(0, "c")))
+        );
     }
 
     #[test]
     fn the_same_again_soon_is_a_repeat() {
         let before = after(None, VISITOR, Some(touch(1, "a")), NOW, 30);
-        assert!(repeats(Some(&before), &touch(0, "a"), 2 * DAY_MS));
-        assert!(!repeats(Some(&before), &touch(0, "a"), DAY_MS / 2), "too long ago");
-        assert!(!repeats(Some(&before), &touch(0, "b"), 2 * DAY_MS), "somebody else's link");
-        assert!(!repeats(None, &touch(0, "a"), 2 * DAY_MS));
+        assert!(repeats(Some(&before), &touch(0, "a"), 2 * DAY));
+        assert!(!repeats(Some(&before), &touch(0, "a"), DAY / 2), "too long ago");
+        assert!(!repeats(Some(&before), &touch(0, "b"), 2 * DAY), "somebody else's link");
+        assert!(!repeats(None, &touch(0, "a"), 2 * DAY));
     }
 
     #[test]

@@ -59,7 +59,13 @@ impl Client {
     }
 
     /// Any request. Host is added where it is missing, and Content-Length where there is a body.
-    pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Response> {
+    pub fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Response> {
         let mut head = format!("{method} {path} HTTP/1.1\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             head.push_str("Host: r.example\r\n");
@@ -128,7 +134,9 @@ impl Client {
 
 /// One GET on a connection of its own.
 pub fn get(address: SocketAddr, path: &str) -> Response {
-    Client::connect(address).and_then(|mut client| client.get(path)).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    Client::connect(address)
+        .and_then(|mut client| client.get(path))
+        .unwrap_or_else(|error| panic!("GET {path}: {error}"))
 }
 
 /// One request to the control API.

@@ -145,7 +145,9 @@ impl Server {
         let (ended, end) = channel();
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                if end.recv_timeout(deadline.saturating_duration_since(Instant::now())) == Err(RecvTimeoutError::Timeout) {
+                if end.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                    == Err(RecvTimeoutError::Timeout)
+                {
                     eprintln!("the server did not end after SIGTERM");
                     let _ = Command::new("kill").arg("-9").arg(pid.to_string()).status();
                 }

@@ -1,0 +1,6 @@
+//! tmp
+#[derive(Debug)]
+pub struct Peer {
+    pub address: std::net::SocketAddr,
+    pub tls: bool,
+}
