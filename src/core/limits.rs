@@ -115,6 +115,16 @@ pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 pub const SEGMENT_MIN_BYTES: u64 = 256 * 1024;
 /// Records that one lane may hold in memory before the first write.
 pub const LANE_BUFFER_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// A lane that cannot write asks for a new segment that often.
+pub const LANE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Hours for which a lane remembers clicks that it could not record; older ones are added to the oldest.
+pub const SHED_HOURS_MAX: usize = 168;
+/// Groups that were refused, as far back as a waiter may still ask.
+pub const REFUSED_GROUPS_MAX: usize = 64;
+/// A reader reads a segment in pieces of this size, bytes.
+pub const READ_BYTES: usize = 64 * 1024;
+/// A piece of a segment that cannot be read so many times is taken for damaged.
+pub const READ_ATTEMPTS_MAX: u32 = 5;
 
 // === Pump ===
 
@@ -136,6 +146,8 @@ const _: () = assert!(AGENTS_CACHED.is_power_of_two() && AGENT_NAME_MAX_BYTES <=
 const _: () = assert!(CODE_MAX_BYTES < 256, "lengths are one byte on the wire");
 const _: () = assert!(RECORD_PAYLOAD_MAX_BYTES < LANE_BUFFER_MAX_BYTES);
 const _: () = assert!(BATCH_MAX_BYTES > 2 * RECORD_PAYLOAD_MAX_BYTES);
+const _: () = assert!(RECORD_PAYLOAD_MAX_BYTES <= u16::MAX as usize, "the length has 16 bits in a record's head");
+const _: () = assert!(READ_BYTES > 2 * RECORD_PAYLOAD_MAX_BYTES);
 const _: () = assert!(SEGMENT_MIN_BYTES as usize > 4 * RECORD_PAYLOAD_MAX_BYTES);
 const _: () =
     assert!(ADDRESS_MAX_BYTES + REQUEST_LINE_MAX_BYTES + base64_len(TOKEN_RAW_MAX_BYTES) < LOCATION_MAX_BYTES);
