@@ -1,4 +1,5 @@
-//! What sends a request, and its class: `cargo bench --bench class`. Prints first what loading the lists costs in time and memory.
+//! What sends a request, and its class: `cargo bench --bench class`. Prints first what loading the lists costs in time
+//! and memory.
 
 use std::{hint::black_box, time::Instant};
 

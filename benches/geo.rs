@@ -1,5 +1,5 @@
-//! Where an address is: `cargo bench --bench geo`. Addresses are drawn at random from the whole of IPv4 and from 2001::/16, which
-//! is worse than visitors are: no look-up finds its path in the cache.
+//! Where an address is: `cargo bench --bench geo`. Addresses are drawn at random from the whole of IPv4 and from
+//! 2001::/16, which is worse than visitors are: no look-up finds its path in the cache.
 
 use std::{
     hint::black_box,
