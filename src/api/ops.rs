@@ -1,4 +1,5 @@
-//! The ops listener: is the process alive, is it ready and if not why, and its metrics. Keep it inside: it asks nobody who they are.
+//! The ops listener: is the process alive, is it ready and if not why, and its metrics. Keep it inside: it asks nobody
+//! who they are.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 

@@ -73,7 +73,7 @@ pub(super) fn event<'a>(
         language: sighting.language.as_str(),
         device: sighting.device as i32,
         browser: sighting.agent.browser.as_str(),
-        os: sighting.agent.os.as_str(),
+        os: sighting.agent.os,
         sub1,
         sub2,
         sub3,

@@ -1,8 +1,9 @@
-//! What each worker remembers of User-Agents: a few hundred texts make up nearly all clicks of a day, and reading one costs
-//! microseconds.
+//! What each worker remembers of User-Agents: a few hundred texts make up nearly all clicks of a day, and reading one
+//! costs microseconds.
 //!
-//! [`AGENTS_CACHED`] places, two for each hash value's remainder, the one used longer ago makes room. The hash is keyed at random, and the
-//! whole text is compared: nobody can be taken for somebody else, and who sends ever new texts only makes misses.
+//! [`AGENTS_CACHED`] places, two for each hash value's remainder, the one used longer ago makes room. The hash is keyed
+//! at random, and the whole text is compared: nobody can be taken for somebody else, and who sends ever new texts only
+//! makes misses.
 
 use std::{fmt, hash::BuildHasher};
 

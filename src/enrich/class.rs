@@ -23,7 +23,8 @@ use crate::core::event::Class;
 pub enum Purpose {
     #[default]
     Navigate,
-    /// `Sec-Purpose: prefetch` (also `prefetch;prerender`), `Purpose: prefetch`, `X-Purpose: prefetch`, `X-Moz: prefetch`.
+    /// `Sec-Purpose: prefetch` (also `prefetch;prerender`), `Purpose: prefetch`, `X-Purpose: prefetch`, `X-Moz:
+    /// prefetch`.
     Prefetch,
     /// `Purpose: preview`, `X-Purpose: preview` (Safari's top sites, Facebook).
     Preview,

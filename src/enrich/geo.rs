@@ -203,8 +203,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Maps a file and decodes its first records: one that is cut off, or holds something else, is refused now, instead of
-    /// answering nothing later. Damage further behind costs the look-ups that meet it their place, and nothing else.
+    /// Maps a file and decodes its first records: one that is cut off, or holds something else, is refused now, instead
+    /// of answering nothing later. Damage further behind costs the look-ups that meet it their place, and nothing else.
     fn open(&self, path: &Path) -> Result<Reader<Mmap>, GeoError> {
         let open_error = |source| GeoError::Open { key: self.key, path: path.to_owned(), source };
         let damaged = |error: MaxMindDbError| GeoError::Damaged {
@@ -218,8 +218,8 @@ impl Wanted {
             return Err(damaged(MaxMindDbError::invalid_database("it is empty or not a file")));
         }
         #[expect(unsafe_code, reason = "mapping shares a City file's 60 MB between processes and loads it at once")]
-        // SAFETY: the mapped file must not change while it is mapped. The documentation of the `geo` keys demands that files
-        // are replaced by rename, which leaves the mapped one as it is until the last reader of it is dropped.
+        // SAFETY: the mapped file must not change while it is mapped. The documentation of the `geo` keys demands that
+        // files are replaced by rename, which leaves the mapped one as it is until the last reader of it is dropped.
         let reader = unsafe { Reader::open_mmap(path) }.map_err(|error| match error {
             MaxMindDbError::Io(source) | MaxMindDbError::Mmap(source) => open_error(source),
             error => damaged(error),

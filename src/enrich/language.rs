@@ -12,8 +12,8 @@ pub struct Language {
 }
 
 impl Language {
-    /// The tag with the highest weight of an Accept-Language header (RFC 9110 §12.5.4); the first one of equals. `*`, weight 0
-    /// and whatever is no tag are passed over; a tag that is too long is cut at a hyphen.
+    /// The tag with the highest weight of an Accept-Language header (RFC 9110 §12.5.4); the first one of equals. `*`,
+    /// weight 0 and whatever is no tag are passed over; a tag that is too long is cut at a hyphen.
     pub fn preferred(header: &[u8]) -> Language {
         let mut best = (0, Language::default());
         for item in header.split(|byte| *byte == b',') {

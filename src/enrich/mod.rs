@@ -3,8 +3,8 @@
 //! Promises:
 //! - Nothing here fails a request. What cannot be known is empty, and the click is recorded without it.
 //! - An address goes in, a [`Place`] and a cut [`Prefix`] come out; the address itself is kept nowhere.
-//! - What visitors send is bounded before it is looked at ([`crate::core::limits::AGENT_MAX_BYTES`]) and cut before it is
-//!   kept ([`crate::core::limits::LABEL_MAX_BYTES`]).
+//! - What visitors send is bounded before it is looked at ([`crate::core::limits::AGENT_MAX_BYTES`]) and cut before it
+//!   is kept ([`crate::core::limits::LABEL_MAX_BYTES`]).
 //! - Databases are swapped whole, between two requests; a bad new file is an error and the old ones stay.
 //!
 //! Shared by all workers: [`Geo`] and [`Agents`]. Each worker's own, without a lock: [`GeoReader`] and [`AgentCache`].
@@ -15,6 +15,7 @@ mod agent;
 mod agent_cache;
 mod class;
 mod crawlers;
+mod families;
 mod geo;
 mod geo_record;
 mod language;
@@ -53,7 +54,7 @@ impl EnrichError {
 }
 
 impl Enrich {
-    /// Opens the databases and compiles the lists: about 35 ms and 15 MiB (README of `benches/class.rs` has the measurement).
+    /// Opens the databases and compiles the lists: `cargo bench --bench class` prints what that costs.
     pub fn load(files: GeoFiles<'_>) -> Result<Enrich, EnrichError> {
         Ok(Enrich { geo: Geo::load(files)?, agents: Arc::new(Agents::load().map_err(EnrichError::Agents)?) })
     }

@@ -1,5 +1,5 @@
-//! What the edge's workers count. Each worker owns an [`EdgeWriter`] and adds without a lock, a locked instruction or a look-up; a scrape sums
-//! all workers' [`EdgeCounters`] and writes them as Prometheus text.
+//! What the edge's workers count. Each worker owns an [`EdgeWriter`] and adds without a lock, a locked instruction or a
+//! look-up; a scrape sums all workers' [`EdgeCounters`] and writes them as Prometheus text.
 
 use std::{
     cell::Cell,
@@ -98,7 +98,8 @@ impl Outcome {
     }
 }
 
-/// Upper bounds of the latency histogram's buckets, microseconds: 1, 2, 5 in each decade from 10 µs to 10 s. Slower ones are in +Inf.
+/// Upper bounds of the latency histogram's buckets, microseconds: 1, 2, 5 in each decade from 10 µs to 10 s. Slower
+/// ones are in +Inf.
 const BOUNDS_US: [u64; 19] = [
     10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000,
     2_000_000, 5_000_000, 10_000_000,
@@ -112,8 +113,8 @@ const _: () = assert!(Class::Test as usize == CLASSES - 1, "a class is its own i
 /// Metrics that this file writes itself; the recorder must not know them.
 pub const OURS: [&str; 3] = [names::REQUESTS, names::REQUEST_SECONDS, names::CLICKS_SHED];
 
-/// One worker's counts. Read by anybody, written through its one [`EdgeWriter`]. Aligned so that no two workers write to one cache line
-/// (128 bytes: processors fetch lines in pairs).
+/// One worker's counts. Read by anybody, written through its one [`EdgeWriter`]. Aligned so that no two workers write
+/// to one cache line (128 bytes: processors fetch lines in pairs).
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct EdgeCounters {
@@ -123,8 +124,8 @@ pub struct EdgeCounters {
     shed: AtomicU64,
 }
 
-/// The right to write one worker's counts. It can be sent to the worker's thread, but neither shared between threads nor cloned: that is
-/// what makes an addition a plain load and store.
+/// The right to write one worker's counts. It can be sent to the worker's thread, but neither shared between threads
+/// nor cloned: that is what makes an addition a plain load and store.
 #[derive(Debug)]
 pub struct EdgeWriter {
     counters: Arc<EdgeCounters>,

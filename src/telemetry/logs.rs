@@ -1,5 +1,5 @@
-//! Logs: one line an event on standard error, for people (with colours on a terminal) or as JSON for machines. No line holds a
-//! full address, an e-mail address or a secret: whoever logs sees to that.
+//! Logs: one line an event on standard error, for people (with colours on a terminal) or as JSON for machines. No line
+//! holds a full address, an e-mail address or a secret: whoever logs sees to that.
 
 use std::{
     io::{self, IsTerminal},

@@ -1,5 +1,5 @@
-//! The metrics recorder: whoever counts outside of the hot path uses the `metrics` macros with a name of [`super::names`]; a scrape
-//! gets all of them, the process's own, and the edge's.
+//! The metrics recorder: whoever counts outside of the hot path uses the `metrics` macros with a name of
+//! [`super::names`]; a scrape gets all of them, the process's own, and the edge's.
 
 use std::sync::Arc;
 
@@ -112,8 +112,8 @@ mod tests {
         samples: BTreeMap<String, f64>,
     }
 
-    /// Parses the text format strictly: HELP then TYPE before a family's samples, each family once, each series once, every
-    /// line ended, values that are numbers, histograms that add up.
+    /// Parses the text format strictly: HELP then TYPE before a family's samples, each family once, each series once,
+    /// every line ended, values that are numbers, histograms that add up.
     fn parse(text: &str) -> BTreeMap<String, Family> {
         assert!(text.ends_with('\n'), "the last line is not ended");
         let mut families: BTreeMap<String, Family> = BTreeMap::new();

@@ -1,6 +1,8 @@
 //! Writes small MaxMind DB files (format 2.0, IPv6 tree with IPv4 below `::/96`, 24-bit records), so that tests need no
 //! vendor's data. <https://maxmind.github.io/MaxMind-DB/>
 
+#![allow(clippy::unwrap_used, reason = "a test may end where it cannot go on")]
+
 use std::net::IpAddr;
 
 /// A value of a record.
