@@ -104,6 +104,28 @@ pub const H2_STREAMS_MAX: u32 = 128;
 pub const H2_CONTROL_FRAMES_FREE: u32 = 1_000;
 /// PROXY protocol v2 header, bytes (v1 is at most 107).
 pub const PROXY_HEADER_MAX_BYTES: usize = 16 + 4 * 1024;
+/// HTTP/2 resets (RST_STREAM) that a connection may send beyond one for four requests.
+pub const H2_RESETS_FREE: u32 = 100;
+/// A DATA frame of fewer bytes that does not end its stream counts as a control frame.
+pub const H2_TINY_DATA_BYTES: u32 = 32;
+/// Streams that were reset before we looked at them, and streams that we reset for the client's errors, of one HTTP/2 connection.
+pub const H2_PENDING_RESETS_MAX: usize = 64;
+/// Receive window of one HTTP/2 stream, bytes.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 16 * 1024;
+/// Receive window of one HTTP/2 connection, bytes (RFC 9113 §6.9.2 lets nobody start with less than 65,535).
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 64 * 1024;
+/// Response bytes that one HTTP/2 stream holds while the client does not read.
+pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Response bytes that the kernel holds for one connection (SO_SNDBUF; the kernel doubles it for its own bookkeeping).
+pub const SOCKET_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Connections that wait in one listener to be accepted.
+pub const SOCKET_BACKLOG: i32 = 4_096;
+/// A worker that has run out of file descriptors leaves its listeners alone for that long.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// After an answer that ends the connection, what the client still sends is read for that long, so that the answer arrives.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// While draining, a connection without a request may still send one for that long; it is told to close with the answer.
+pub const DRAIN_IDLE_GRACE: Duration = Duration::from_secs(1);
 
 // === Journal ===
 
@@ -144,6 +166,10 @@ const fn base64_len(raw: usize) -> usize {
 const _: () = assert!("fp=".len() + base64_len(COOKIE_RAW_MAX_BYTES) <= COOKIE_MAX_BYTES);
 const _: () = assert!(AGENTS_CACHED.is_power_of_two() && AGENT_NAME_MAX_BYTES <= LABEL_MAX_BYTES);
 const _: () = assert!(CODE_MAX_BYTES < 256, "lengths are one byte on the wire");
+const _: () = assert!(
+    H2_CONNECTION_WINDOW_BYTES >= H2_STREAM_WINDOW_BYTES && EVENT_BODY_MAX_BYTES < H2_STREAM_WINDOW_BYTES as usize
+);
+const _: () = assert!(DRAIN_IDLE_GRACE.as_millis() + LINGER_TIMEOUT.as_millis() < DRAIN_TIMEOUT.as_millis());
 const _: () = assert!(RECORD_PAYLOAD_MAX_BYTES < LANE_BUFFER_MAX_BYTES);
 const _: () = assert!(BATCH_MAX_BYTES > 2 * RECORD_PAYLOAD_MAX_BYTES);
 const _: () = assert!(RECORD_PAYLOAD_MAX_BYTES <= u16::MAX as usize, "the length has 16 bits in a record's head");
