@@ -13,6 +13,10 @@ use crate::core::{
     time::Millis,
 };
 
+#[cfg(test)]
+pub(crate) mod model;
+pub mod question;
+pub mod rows;
 pub mod sqlite;
 
 /// A future that a trait object can return.

@@ -36,7 +36,9 @@ fn of_code(code: u32, message: &str) -> Verdict {
         9 | 15 | 17 => retry("the statement was interrupted"),
         18..=20 | 25 => Verdict::Data(message.to_owned()),
         3 | 8 | 23 => fatal("give this process write access to events.db and its folder"),
-        11 => fatal("events.db is damaged; stop, save what `sqlite3 events.db .recover` gives, and put that in its place"),
+        11 => {
+            fatal("events.db is damaged; stop, save what `sqlite3 events.db .recover` gives, and put that in its place")
+        }
         26 => fatal("events.db is not a database; move it away, and a new one is made"),
         // 1 is an SQL error: a table or column is missing.
         1 => fatal("events.db does not have the tables of this version; run the version that made it, or move it away"),
@@ -71,7 +73,9 @@ pub(super) fn sort(error: &sqlx::Error) -> Verdict {
         | Error::Encode(_)
         | Error::Decode(_)
         | Error::AnyDriverError(_)
-        | Error::InvalidSavePointStatement => Verdict::Fatal(format!("{message}: this is not expected; please report it")),
+        | Error::InvalidSavePointStatement => {
+            Verdict::Fatal(format!("{message}: this is not expected; please report it"))
+        }
         // `sqlx::Error` is non-exhaustive: what a later version adds is looked at by somebody.
         _ => Verdict::Fatal(format!("{message}: this is not expected; please report it")),
     }

@@ -34,6 +34,8 @@ mod record;
 mod reports;
 mod sink;
 mod sums;
+#[cfg(test)]
+mod tests;
 
 pub use reports::SqliteReports;
 pub use sink::SqliteSink;

@@ -48,7 +48,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Event, String> {
     } else if !matches!(event.click.len(), 0 | 16) {
         "click is not 16 bytes"
     } else if !matches!(event.address.len(), 0 | 3 | 6) {
-        "address is not 3 or 6 bytes: a full address is never stored"
+        "address is not cut to 3 or 6 bytes"
     } else {
         return Ok(event);
     };

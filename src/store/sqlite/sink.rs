@@ -26,9 +26,11 @@ use crate::{
 /// The SQLite sink.
 #[derive(Debug)]
 pub struct SqliteSink {
-    pool: SqlitePool,
+    pub(super) pool: SqlitePool,
     clock: Clock,
     sums: Sums,
+    /// Events after which the sums are written.
+    pub(super) sums_lag: u64,
     /// What `sums` belongs to; `None` when that is not known, and they are gathered anew.
     gathered: Option<Gathered>,
 }
@@ -60,11 +62,7 @@ const HOURLY_VALUES: usize = 11;
 const _: () = assert!(CHUNKS[0] * HOURLY_VALUES <= 32_766, "SQLite's variables of one statement");
 
 static HOURLY: LazyLock<[Arc<str>; 4]> = LazyLock::new(|| {
-    upserts(
-        "hourly",
-        HOURLY_VALUES,
-        "count = count + excluded.count, last_ms = max(last_ms, excluded.last_ms)",
-    )
+    upserts("hourly", HOURLY_VALUES, "count = count + excluded.count, last_ms = max(last_ms, excluded.last_ms)")
 });
 static LINK_CLICKS: LazyLock<[Arc<str>; 4]> =
     LazyLock::new(|| upserts("link_clicks", 2, "clicks = clicks + excluded.clicks"));
@@ -107,7 +105,9 @@ impl SqliteSink {
     /// Opens the file, or makes it, and brings its tables up to date.
     pub async fn open(path: &Path, clock: Clock) -> Result<SqliteSink, SinkError> {
         match super::writer(path).await {
-            Ok(pool) => Ok(SqliteSink { pool, clock, sums: Sums::default(), gathered: None }),
+            Ok(pool) => {
+                Ok(SqliteSink { pool, clock, sums: Sums::default(), sums_lag: SUMS_LAG_MAX_EVENTS, gathered: None })
+            }
             Err(error) => Err(match sort(&error) {
                 Verdict::Retry(text) => SinkError::Retry(format!("{}: {text}", path.display())),
                 Verdict::Fatal(text) | Verdict::Data(text) => SinkError::Fatal(format!("{}: {text}", path.display())),
@@ -166,7 +166,7 @@ impl SqliteSink {
                 .await?;
         }
         self.insert(&mut transaction, &mut decoded, care, &mut state, &mut stored).await?;
-        if self.sums.events >= SUMS_LAG_MAX_EVENTS || self.sums.len() >= SUMS_KEYS_MAX {
+        if self.sums.events >= self.sums_lag || self.sums.len() >= SUMS_KEYS_MAX {
             self.write_sums(&mut transaction, &mut state).await?;
         }
         transaction.commit().await?;
@@ -268,11 +268,7 @@ impl SqliteSink {
     }
 
     /// Moves the gathered sums into their tables.
-    async fn write_sums(
-        &mut self,
-        connection: &mut SqliteConnection,
-        state: &mut Gathered,
-    ) -> Result<(), sqlx::Error> {
+    async fn write_sums(&mut self, connection: &mut SqliteConnection, state: &mut Gathered) -> Result<(), sqlx::Error> {
         let sums = self.sums.sorted();
         in_chunks(connection, &HOURLY, HOURLY_VALUES, &sums, |(key, sum), row| {
             row.number(key.hour);
@@ -321,9 +317,7 @@ impl Sink for SqliteSink {
                 Err(error) => error,
             };
             match sort(&error) {
-                Verdict::Data(_) => {
-                    self.store_all(batches, Care::OneByOne).await.map_err(|error| sort(&error).into())
-                }
+                Verdict::Data(_) => self.store_all(batches, Care::OneByOne).await.map_err(|error| sort(&error).into()),
                 verdict => Err(verdict.into()),
             }
         })
