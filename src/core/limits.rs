@@ -155,7 +155,31 @@ pub const BATCH_MAX_EVENTS: usize = 10_000;
 /// Bytes of one sink batch.
 pub const BATCH_MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// First wait after a sink that does not answer; doubles with each try.
+pub const RETRY_MIN: Duration = Duration::from_millis(100);
+/// Longest wait between two tries.
+pub const RETRY_MAX: Duration = Duration::from_secs(15);
+/// How often the pump looks for lanes that nobody owns.
+pub const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(2);
+
+// === Event store ===
+
+/// Events whose sums are not written yet; a report sums them when it is asked.
+pub const SUMS_LAG_MAX_EVENTS: u64 = 50_000;
+/// Sums held in memory before they are written.
+pub const SUMS_KEYS_MAX: usize = 50_000;
+/// Events that one row may stand for. 2^22 such rows still sum up below 2^63.
+pub const EVENT_COUNT_MAX: u64 = 1 << 40;
+/// Time of an event: the last millisecond of the year 9999, as RFC 3339 can write it.
+pub const EVENT_TIME_MAX_MS: i64 = 253_402_300_799_999;
+/// Rows that an export reads at once.
+pub const EXPORT_PAGE_ROWS: u32 = 2_000;
+
 // === Shutdown ===
+
+/// The pump may deliver what is left for that long after everything else has stopped. What it does not manage waits in
+/// the journal for the next start.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections may finish for that long after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
