@@ -33,10 +33,12 @@ mod error;
 mod record;
 mod reports;
 mod sink;
+mod lazy;
 mod sums;
 #[cfg(test)]
 mod tests;
 
+pub use lazy::{LazyReports, LazySink};
 pub use reports::SqliteReports;
 pub use sink::SqliteSink;
 
