@@ -16,13 +16,16 @@ use crate::core::{
 /// A partner's own label for a placement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Ad {
-    #[schema(value_type = String, example = "abc123")]
+    #[schema(required = false, value_type = String, example = "abc123")]
     pub partner: Code,
-    #[schema(value_type = String, example = "website2")]
+    #[schema(required = false, value_type = String, example = "website2")]
     pub code: Code,
+    #[schema(required = false)]
     pub name: String,
+    #[schema(required = false)]
     pub description: String,
     /// In the partner's words, for example `banner`, `newsletter`, `podcast`.
+    #[schema(required = false)]
     pub media_type: String,
     /// The day it began.
     #[schema(format = Date, example = "2026-03-01")]

@@ -40,6 +40,8 @@ pub enum CatalogError {
     /// What still refers to the thing that should go.
     #[error("the {kind} `{code}` is still in use: {}", .by.join("; "))]
     InUse { kind: &'static str, code: String, by: Vec<String> },
+    #[error("the slug `{slug}` stands for something else already: choose another one, or give none")]
+    Taken { slug: String },
     #[error("the catalog holds what it should not: {0}")]
     Corrupt(String),
 }
@@ -59,6 +61,7 @@ impl CatalogError {
             CatalogError::Invalid(_) => "invalid",
             CatalogError::NotFound { .. } => "not_found",
             CatalogError::InUse { .. } => "in_use",
+            CatalogError::Taken { .. } => "taken",
             CatalogError::Corrupt(_) => "corrupt",
         }
     }

@@ -135,19 +135,20 @@ impl Catalog {
         let mut met = (!links.is_empty()).then(Met::default);
         // One transaction, so that a link which changes between the two statements over links is in one of them.
         let mut tx = self.readers().await?.begin().await?;
-        let mut load = async |sql: String, put: &dyn Fn(&Links, &AnyRow, &mut Option<Met>) -> Result<(), CatalogError>| {
+        let statements: [(String, Put); 6] = [
+            (select::<Program>("1 = 1"), put_item::<Program>),
+            ("SELECT code, status, programs, allowed FROM partners".to_owned(), put_partner),
+            ("SELECT code, address FROM links WHERE plain = 1".to_owned(), put_plain_link),
+            (select::<Link>("plain = 0"), put_item::<Link>),
+            ("SELECT partner, code FROM ads".to_owned(), put_ad),
+            ("SELECT slug, link, partner, ad FROM share_links".to_owned(), put_share_link),
+        ];
+        for (sql, put) in statements {
             let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut *tx);
             while let Some(row) = rows.try_next().await? {
                 put(links, &row, &mut met)?;
             }
-            Ok::<(), CatalogError>(())
-        };
-        load(select::<Program>("1 = 1"), &put_item::<Program>).await?;
-        load("SELECT code, status, programs, allowed FROM partners".to_owned(), &put_partner).await?;
-        load("SELECT code, address FROM links WHERE plain = 1".to_owned(), &put_plain_link).await?;
-        load(select::<Link>("plain = 0"), &put_item::<Link>).await?;
-        load("SELECT partner, code FROM ads".to_owned(), &put_ad).await?;
-        load("SELECT slug, link, partner, ad FROM share_links".to_owned(), &put_share_link).await?;
+        }
         tx.rollback().await?;
         if let Some(met) = met {
             sweep(links, met);
@@ -155,6 +156,9 @@ impl Catalog {
         Ok(position)
     }
 }
+
+/// Puts a row into the index.
+type Put = fn(&Links, &AnyRow, &mut Option<Met>) -> Result<(), CatalogError>;
 
 fn note(met: &mut Option<Met>, kind: Kind, key: &str) {
     if let Some(met) = met {
@@ -198,8 +202,7 @@ fn put_share_link(links: &Links, row: &AnyRow, met: &mut Option<Met>) -> Result<
     let mut columns = RowReader::new(row);
     let slug = columns.code()?;
     note(met, Kind::ShareLink, &slug);
-    let share_link =
-        links::ShareLink { link: columns.code()?, partner: columns.code()?, ad: columns.optional_code()? };
+    let share_link = links::ShareLink { link: columns.code()?, partner: columns.code()?, ad: columns.optional_code()? };
     links.share_links.insert(slug, share_link);
     Ok(())
 }

@@ -160,7 +160,8 @@ impl<'s, S: Source> Reader<'s, S> {
 
     /// A whole number within bounds.
     pub fn number(&mut self, field: &'static str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
-        let problem = |given: &str| format!("{given} is not a whole number from {} to {}", bounds.start(), bounds.end());
+        let problem =
+            |given: &str| format!("{given} is not a whole number from {} to {}", bounds.start(), bounds.end());
         let problem = match self.source.take(field) {
             Given::Nothing => return None,
             Given::Text(text) if text.is_empty() => return None,
@@ -245,7 +246,9 @@ impl<'s, S: Source> Reader<'s, S> {
             let (local, domain) = text.rsplit_once('@').ok_or_else(wrong)?;
             if local.is_empty()
                 || local.len() > 64
-                || local.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '@' | '<' | '>' | ',' | ';'))
+                || local
+                    .chars()
+                    .any(|c| c.is_control() || c.is_whitespace() || matches!(c, '@' | '<' | '>' | ',' | ';'))
                 || !domain.contains('.')
             {
                 return Err(wrong());
@@ -271,7 +274,9 @@ impl<'s, S: Source> Reader<'s, S> {
             if text.len() > PARAMETER_MAX_BYTES {
                 return Err(format!("has {} bytes: at most {PARAMETER_MAX_BYTES} are allowed", text.len()));
             }
-            if let Some(wrong) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~'))) {
+            if let Some(wrong) =
+                text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~')))
+            {
                 return Err(format!("holds {wrong:?}: only letters, digits, `-`, `_`, `.` and `~` are allowed"));
             }
             if text.eq_ignore_ascii_case("to") {

@@ -104,6 +104,11 @@ impl Follower {
         Arc::clone(&self.links)
     }
 
+    #[cfg(test)]
+    pub(super) fn catalog_is_now(&mut self, catalog: Catalog) {
+        self.catalog = catalog;
+    }
+
     /// Whether there is something to serve.
     pub fn is_loaded(&self) -> bool {
         self.position.is_some()
@@ -130,9 +135,9 @@ impl Follower {
 
     fn report_away(&mut self, error: &CatalogError, now: Millis) {
         let what = if self.is_loaded() { "links are served from memory" } else { "there are no links to serve" };
-        let since = self.heard_at.map_or_else(String::new, |heard| {
-            format!(" (last heard {}s ago)", ((now.0 - heard.0) / 1_000).max(0))
-        });
+        let since = self
+            .heard_at
+            .map_or_else(String::new, |heard| format!(" (last heard {}s ago)", ((now.0 - heard.0) / 1_000).max(0)));
         self.health.set(CATALOG, State::Degraded, format!("{error}; {what}{since}"));
         if !std::mem::replace(&mut self.away, true) {
             tracing::warn!(%error, tag = error.tag(), "the catalog is away; {what}");

@@ -19,8 +19,9 @@ use crate::core::{
 /// A destination that partners may promote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Link {
-    #[schema(value_type = String, example = "haircare")]
+    #[schema(required = false, value_type = String, example = "haircare")]
     pub code: Code,
+    #[schema(required = false)]
     pub name: String,
     /// Where it leads: a template with placeholders behind the host.
     #[schema(example = "https://shop.example/haircare?src={partner}")]
@@ -29,9 +30,10 @@ pub struct Link {
     #[schema(value_type = Option<String>)]
     pub partner: Option<Code>,
     /// These programs only; empty means all.
-    #[schema(value_type = Vec<String>)]
+    #[schema(required = false, value_type = Vec<String>)]
     pub programs: Vec<Code>,
     /// The first rule whose conditions all hold chooses the destination.
+    #[schema(required = false)]
     pub rules: Vec<Rule>,
     /// Where a visitor goes when the link is over or its partner may not use it.
     pub fallback: Option<String>,
@@ -41,6 +43,7 @@ pub struct Link {
     #[schema(minimum = 1)]
     pub max_clicks: Option<u64>,
     /// Hosts that `?to=` may name: exact; empty allows none.
+    #[schema(required = false)]
     pub to_hosts: Vec<String>,
     /// Query parameter of the click token; null means `fpc`.
     pub click_parameter: Option<String>,

@@ -180,9 +180,13 @@ impl Catalog {
             std::fs::create_dir_all(folder)
                 .map_err(|error| open(format!("the folder cannot be made ({error}): choose another with --data")))?;
         }
-        std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(|error| {
-            open(format!("{error}: make the folder and the file writable for this user, or choose another with --data"))
-        })?;
+        std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(
+            |error| {
+                open(format!(
+                    "{error}: make the folder and the file writable for this user, or choose another with --data"
+                ))
+            },
+        )?;
         Ok(())
     }
 

@@ -13,20 +13,23 @@ use crate::core::{code::Code, limits::NAME_MAX_CHARS, program::Status, time::Mil
 /// Whoever shares: a customer or an affiliate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Partner {
-    #[schema(value_type = String, example = "abc123")]
+    #[schema(required = false, value_type = String, example = "abc123")]
     pub code: Code,
+    #[schema(required = false)]
     pub name: String,
+    #[schema(required = false)]
     pub first_name: String,
     pub email: Option<String>,
     /// The partner above this one. It exists, and nobody is above himself.
     #[schema(value_type = Option<String>)]
     pub parent: Option<Code>,
     /// Programs that the partner is in, the preferred one first; empty means all.
-    #[schema(value_type = Vec<String>)]
+    #[schema(required = false, value_type = Vec<String>)]
     pub programs: Vec<Code>,
+    #[schema(required = false)]
     pub status: Status,
     /// Links that the partner may use; empty means all. A link that does not exist yet may be named.
-    #[schema(value_type = Vec<String>)]
+    #[schema(required = false, value_type = Vec<String>)]
     pub allowed: Vec<Code>,
     #[schema(value_type = String, format = DateTime, read_only)]
     pub created_at: Millis,

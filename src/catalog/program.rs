@@ -17,14 +17,17 @@ use crate::core::{
 /// A referral or affiliate program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Program {
-    #[schema(value_type = String, example = "spring")]
+    #[schema(required = false, value_type = String, example = "spring")]
     pub code: Code,
+    #[schema(required = false)]
     pub name: String,
+    #[schema(required = false)]
     pub status: Status,
     /// Which touch is credited.
+    #[schema(required = false)]
     pub attribution: Attribution,
     /// For how many days a touch can be credited, and the cookie lives.
-    #[schema(minimum = 1, maximum = 3650)]
+    #[schema(required = false, minimum = 1, maximum = 3650)]
     pub window_days: u32,
     /// Domain of the cookie; null leaves it to the host that answered.
     pub domain: Option<String>,
@@ -46,12 +49,7 @@ impl Entity for Program {
             code: "none".parse().ok()?,
             name: reader.line("name", NAME_MAX_CHARS),
             status: reader.word("status", Status::default(), Status::WORDS, Status::from_word),
-            attribution: reader.word(
-                "attribution",
-                Attribution::default(),
-                Attribution::WORDS,
-                Attribution::from_word,
-            ),
+            attribution: reader.word("attribution", Attribution::default(), Attribution::WORDS, Attribution::from_word),
             window_days: reader.number("window_days", 1..=WINDOW_MAX_DAYS).map_or(WINDOW_DAYS, |days| days as u32),
             domain: reader.domain("domain"),
             created_at: Millis(0),

@@ -33,11 +33,7 @@ pub struct ListQuery {
 
 /// All columns of the rows that a condition finds.
 pub(super) fn select<T: Entity>(condition: &str) -> String {
-    format!(
-        "SELECT {}, created_at, updated_at FROM {} WHERE {condition}",
-        T::COLUMNS.join(", "),
-        T::KIND.table()
-    )
+    format!("SELECT {}, created_at, updated_at FROM {} WHERE {condition}", T::COLUMNS.join(", "), T::KIND.table())
 }
 
 /// The condition that finds one row by its key.
@@ -95,8 +91,7 @@ fn decode_cursor<T: Entity>(cursor: &str) -> Result<Vec<String>, CatalogError> {
     let wrong =
         || CatalogError::Invalid(vec![Mistake::new("cursor", "is not one of ours: use `next` of the page before")]);
     let bytes = data_encoding::BASE64URL_NOPAD.decode(cursor.as_bytes()).map_err(|_| wrong())?;
-    let parts: Vec<String> =
-        String::from_utf8(bytes).map_err(|_| wrong())?.split('/').map(str::to_owned).collect();
+    let parts: Vec<String> = String::from_utf8(bytes).map_err(|_| wrong())?.split('/').map(str::to_owned).collect();
     if parts.len() == T::KEY.len() { Ok(parts) } else { Err(wrong()) }
 }
 

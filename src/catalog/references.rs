@@ -4,11 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{
-    CatalogError, Entity, Kind, Mistake,
-    entity::Reference,
-    write::Writing,
-};
+use super::{CatalogError, Entity, Kind, Mistake, entity::Reference, write::Writing};
 use crate::core::limits::{LOOKUP_CODES, PARENTS_MAX};
 
 /// What a transaction has learnt about other items.
@@ -68,7 +64,9 @@ impl Writing {
     /// Which of these keys are there.
     async fn existing(&mut self, kind: Kind, keys: &[&str]) -> Result<HashSet<String>, CatalogError> {
         let sql = match kind {
-            Kind::Ad => format!("SELECT partner, code FROM ads WHERE (partner, code) IN (VALUES {})", pairs(keys.len())),
+            Kind::Ad => {
+                format!("SELECT partner, code FROM ads WHERE (partner, code) IN (VALUES {})", pairs(keys.len()))
+            }
             Kind::ShareLink => format!("SELECT slug FROM share_links WHERE slug IN ({})", singles(keys.len())),
             _ => format!("SELECT code FROM {} WHERE code IN ({})", kind.table(), singles(keys.len())),
         };

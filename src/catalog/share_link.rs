@@ -108,9 +108,7 @@ impl Entity for ShareLink {
             Reference::new("link", Kind::Link, &self.link),
             Reference::new("partner", Kind::Partner, &self.partner),
         ];
-        references.extend(
-            self.ad.iter().map(|ad| Reference::new("ad", Kind::Ad, &format!("{}/{ad}", self.partner))),
-        );
+        references.extend(self.ad.iter().map(|ad| Reference::new("ad", Kind::Ad, &format!("{}/{ad}", self.partner))));
         references
     }
 

@@ -313,8 +313,7 @@ fn read_head(file: &mut impl Read) -> Result<(Snapshot, Counts), SnapshotError> 
     let mut number = || take(8).try_into().map(u64::from_le_bytes).ok();
     let (Some(last), Some(saved_at)) = (number(), number()) else { return Err(damaged) };
     let mut count = || number().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-    let counts =
-        Counts { programs: count(), partners: count(), links: count(), ads: count(), share_links: count() };
+    let counts = Counts { programs: count(), partners: count(), links: count(), ads: count(), share_links: count() };
     if crc(&head[..HEAD_BYTES - 4]).to_le_bytes() != head[HEAD_BYTES - 4..] {
         return Err(SnapshotError::Damaged("the checksum of its head does not fit"));
     }
@@ -389,8 +388,8 @@ impl<'b> Cursor<'b> {
                 let code = self.code()?;
                 let status = Status::from_word(self.text()?)?;
                 let (programs, allowed) = (self.list(Cursor::code)?, self.list(Cursor::code)?);
-                let more = (!programs.is_empty() || !allowed.is_empty())
-                    .then(|| Box::new(PartnerMore { programs, allowed }));
+                let more =
+                    (!programs.is_empty() || !allowed.is_empty()).then(|| Box::new(PartnerMore { programs, allowed }));
                 links.partners.insert(code, Partner { status, more });
             }
             PLAIN_LINK => {

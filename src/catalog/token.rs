@@ -36,7 +36,10 @@ impl Catalog {
         let token = format!("fp_{}", BASE64URL_NOPAD.encode(&crate::io::random::bytes::<32>()?));
         // The file first: a hash whose token nobody has would lock everybody out.
         crate::io::disk::replace_file(file, 0o600, |out| writeln!(out, "{token}")).map_err(|error| {
-            CatalogError::Open { path: file.to_path_buf(), problem: format!("the admin token cannot be written: {error}") }
+            CatalogError::Open {
+                path: file.to_path_buf(),
+                problem: format!("the admin token cannot be written: {error}"),
+            }
         })?;
         sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2")
             .bind(HASH)
@@ -53,7 +56,8 @@ impl Catalog {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let value: String = row.try_get(0)?;
-        let hash = blake3::Hash::from_hex(value).map_err(|e| CatalogError::Corrupt(format!("admin token hash: {e}")))?;
+        let hash =
+            blake3::Hash::from_hex(value).map_err(|e| CatalogError::Corrupt(format!("admin token hash: {e}")))?;
         Ok(Some(hash))
     }
 

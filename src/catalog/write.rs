@@ -240,22 +240,27 @@ impl Catalog {
 
     /// The share link of this link, partner and ad: the one that is there already, unless the wanted one has a slug of its
     /// own. Returns it, and whether it is new.
-    pub async fn share(&self, mut item: ShareLink) -> Result<(ShareLink, bool), CatalogError> {
-        if !item.generated {
-            return self.put(item).await;
-        }
+    pub async fn share(&self, mut wanted: ShareLink) -> Result<(ShareLink, bool), CatalogError> {
         let mut writing = Writing::begin(self).await?;
-        writing.check_one(&item).await?;
-        if let Some(same) = writing.same_share_link(&item).await? {
+        writing.check_one(&wanted).await?;
+        let there = if wanted.generated {
+            writing.same_share_link(&wanted).await?
+        } else {
+            writing.find::<ShareLink>(&[&wanted.slug]).await?
+        };
+        if let Some(there) = there {
             writing.rollback().await?;
-            return Ok((same, false));
+            let same = (&there.link, &there.partner, &there.ad) == (&wanted.link, &wanted.partner, &wanted.ad);
+            return if same { Ok((there, false)) } else { Err(CatalogError::Taken { slug: wanted.slug.to_string() }) };
         }
-        writing.settle_slug(&mut item).await?;
-        item.set_times(writing.now, writing.now);
-        writing.upsert(std::slice::from_ref(&item)).await?;
+        if wanted.generated {
+            writing.settle_slug(&mut wanted).await?;
+        }
+        wanted.set_times(writing.now, writing.now);
+        writing.upsert(std::slice::from_ref(&wanted)).await?;
         writing.commit().await?;
-        item.generated = false;
-        Ok((item, true))
+        wanted.generated = false;
+        Ok((wanted, true))
     }
 
     /// Deletes an item. What refers to it stands in the way ([`CatalogError::InUse`]); with `cascade`, share links, and a

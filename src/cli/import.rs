@@ -5,7 +5,7 @@
 
 use std::{
     fs::File,
-    io::{self, IsTerminal, Read, Write},
+    io::{self, IsTerminal, Read},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -17,8 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     catalog::{
-        Ad, Bulk, Catalog, Entity, Link, Mistake, Partner, Program, Refused, Row, ShareLink,
-        entity,
+        Ad, Bulk, Catalog, Entity, Link, Mistake, Partner, Program, Refused, Row, ShareLink, entity,
         sheet::{Header, Line, REASON},
     },
     io::clock::Clock,
@@ -87,9 +86,7 @@ pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
 
 async fn import<T: Entity>(catalog: &Catalog, args: &Args) -> anyhow::Result<()> {
     let (name, progress) = (args.file.display().to_string(), progress(&args.file));
-    let mut sheet = csv::ReaderBuilder::new()
-        .flexible(true)
-        .from_reader(progress.wrap_read(open(&args.file)?));
+    let mut sheet = csv::ReaderBuilder::new().flexible(true).from_reader(progress.wrap_read(open(&args.file)?));
     let names = sheet.headers().with_context(|| format!("{name} cannot be read"))?.clone();
     let header = Header::new::<T>(names.iter()).map_err(|problem| anyhow::anyhow!("{name}, line 1: {problem}"))?;
     let mut aside = Aside::new(args, names);
@@ -163,7 +160,8 @@ fn read_lines<T: Entity>(
 
 fn read_line<T: Entity>(header: &Header, record: &ByteRecord) -> Result<T, Vec<Mistake>> {
     if record.len() != header.len() {
-        let problem = format!("has {} cells, the first line has {}: check commas and quotes", record.len(), header.len());
+        let problem =
+            format!("has {} cells, the first line has {}: check commas and quotes", record.len(), header.len());
         return Err(vec![Mistake::new("line", problem)]);
     }
     let record = StringRecord::from_byte_record(record.clone()).map_err(|error| {
