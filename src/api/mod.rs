@@ -1,3 +1,133 @@
-//! The control plane over HTTP: the JSON API (one file a resource), and the ops listener.
+//! The JSON API on the control listener: one file a resource.
+//!
+//! - Bearer token on everything but `GET /v1/openapi.json`, which describes it all.
+//! - PUT creates (201) or replaces (200) an item as a whole: what is not given is empty. Lists come in pages, in the order of
+//!   codes: `?search=`, `?limit=`, `?cursor=` (the `next` of the page before).
+//! - Every error is a problem (RFC 9457), `application/problem+json`. Mistakes in a body come all at once, each with its
+//!   field and the mend. Fields that nobody knows are refused.
+//! - A change that was answered is on the disk, and on the edge within a poll of the feed.
 
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
+use utoipa::openapi::{
+    OpenApi,
+    security::{Http, HttpAuthScheme, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    catalog::Catalog,
+    core::limits::{API_BODY_MAX_BYTES, BODY_TIMEOUT},
+    store::Reports,
+};
+
+mod ads;
+mod auth;
+mod items;
+mod links;
 pub mod ops;
+mod partners;
+mod problem;
+mod programs;
+mod share_links;
+
+#[cfg(test)]
+mod tests;
+
+pub use problem::Problem;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct ApiState {
+    pub catalog: Catalog,
+    pub reports: Arc<dyn Reports>,
+}
+
+impl std::fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiState").field("catalog", &self.catalog).finish_non_exhaustive()
+    }
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Fingerpost",
+        description = "Programs, links, partners, ads and share links; what became of them. Every change is live on the \
+                       edge within a second. Send `Authorization: Bearer TOKEN`, with the token from `admin-token` in the \
+                       data folder.",
+    ),
+    security(("token" = [])),
+    tags(
+        (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"),
+    )
+)]
+struct Description;
+
+/// The description of the API, in OpenAPI.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "description", security(()), responses((status = 200, body = Object)))]
+async fn openapi(State(document): State<Arc<OpenApi>>) -> Response {
+    axum::Json(&*document).into_response()
+}
+
+/// All resources, each with its description.
+fn resources() -> OpenApiRouter<ApiState> {
+    // Further resources (reports, …) join here, behind the same token: `.merge(reports::routes())`.
+    OpenApiRouter::new()
+        .merge(programs::routes())
+        .merge(links::routes())
+        .merge(partners::routes())
+        .merge(ads::routes())
+        .merge(share_links::routes())
+}
+
+/// The whole API.
+pub fn router(state: ApiState) -> Router {
+    let public: OpenApiRouter<Arc<OpenApi>> = OpenApiRouter::new().routes(routes!(openapi));
+    let (public, described) = public.split_for_parts();
+    let guarded = resources().route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
+    let description = OpenApiRouter::with_openapi(<Description as utoipa::OpenApi>::openapi());
+    let (guarded, mut document) = description.merge(guarded).split_for_parts();
+    document.merge(described);
+    let token = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some("The admin token")).build();
+    document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(token));
+    guarded
+        .with_state(state)
+        .merge(public.with_state(Arc::new(document)))
+        .layer(DefaultBodyLimit::max(API_BODY_MAX_BYTES))
+        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
+        .layer(CatchPanicLayer::custom(|_| Problem::internal("a part of the program failed").into_response()))
+        .layer(middleware::from_fn(finish))
+}
+
+/// Gives every answer the headers that it needs, and every error that is not a problem yet its form.
+async fn finish(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    let status = response.status();
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == problem::CONTENT_TYPE);
+    if (status.is_client_error() || status.is_server_error()) && !is_problem {
+        let allow = response.headers().get(header::ALLOW).cloned();
+        let allowed = allow.as_ref().and_then(|value| value.to_str().ok()).map(str::to_owned);
+        response = Problem::of_status(status, &method, &path, allowed.as_deref()).into_response();
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ] {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}

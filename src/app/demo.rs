@@ -37,7 +37,7 @@ pub(super) async fn fill(catalog: &Catalog) -> anyhow::Result<()> {
 async fn put<T: Entity>(catalog: &Catalog, item: Value) -> anyhow::Result<()> {
     let Value::Object(fields) = item else { return Err(anyhow!("the demo's items are objects")) };
     let item: T = entity::from_json(fields)
-        .map_err(|mistakes| anyhow!("{}", mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+        .map_err(|mistakes| anyhow!("{}", mistakes.iter().map(|mistake| format!("{}: {}", mistake.field, mistake.problem)).collect::<Vec<_>>().join("; ")))?;
     catalog.put(item).await.map(drop).context("the demo's catalog cannot be written")
 }
 

@@ -56,7 +56,7 @@ pub(crate) fn load_or_create(path: &Path, now: Millis) -> Result<KeyRing, KeysEr
 pub(crate) fn rotate(path: &Path, now: Millis) -> Result<u8, KeysError> {
     let io = |error| KeysError::io(path, error);
     let text = read(path)?.unwrap_or_default();
-    let secret = random::kernel_bytes().map_err(io)?;
+    let secret = random::bytes().map_err(io)?;
     let (text, id) = keys::with_new_key(&text, secret, now).map_err(|error| KeysError::content(path, error))?;
     disk::replace_file(path, 0o600, |out| out.write_all(text.as_bytes())).map_err(io)?;
     Ok(id)

@@ -39,6 +39,30 @@ pub const TO_HOSTS_MAX: usize = 64;
 pub const CODE_LIST_MAX: usize = 1_000;
 /// Length of a generated slug, characters of a 31-letter alphabet: 31^8 ≈ 8.5 × 10^11.
 pub const SLUG_GENERATED_CHARS: usize = 8;
+/// Parents above one partner.
+pub const PARENTS_MAX: usize = 32;
+/// Days for which a program may credit a touch.
+pub const WINDOW_MAX_DAYS: u64 = 3_650;
+/// Media type of an ad, characters.
+pub const MEDIA_TYPE_MAX_CHARS: usize = 64;
+/// Name of a query parameter, bytes.
+pub const PARAMETER_MAX_BYTES: usize = 32;
+/// Host name, bytes (RFC 1035 §2.3.4, without the last dot).
+pub const HOST_MAX_BYTES: usize = 253;
+/// Newest rows of the change feed that are kept; who is further behind loads everything again.
+pub const CHANGES_KEPT: i64 = 1_000_000;
+/// Changes that the edge takes in one step.
+pub const CHANGES_PER_STEP: u32 = 5_000;
+/// Rows of one bulk statement.
+pub const BULK_ROWS: usize = 250;
+/// Codes in one query that asks which of them exist.
+pub const LOOKUP_CODES: usize = 256;
+/// How long a write waits for another writer of the catalog.
+pub const CATALOG_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest pause between two tries to reach the catalog.
+pub const CATALOG_BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Bytes of one checksummed block of the snapshot file.
+pub const SNAPSHOT_BLOCK_BYTES: usize = 256 * 1024;
 /// Rows of one page of a list.
 pub const PAGE_MAX_ROWS: u32 = 1_000;
 /// Rows of one page when the caller names no limit.

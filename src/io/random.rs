@@ -25,7 +25,7 @@ impl std::fmt::Debug for State {
 impl Random {
     /// Seeded by the kernel.
     pub fn from_kernel() -> io::Result<Random> {
-        Ok(Random::from_seed(kernel_bytes()?))
+        Ok(Random::from_seed(bytes()?))
     }
 
     /// The same seed gives the same bytes: for tests.
@@ -52,11 +52,11 @@ impl Random {
     }
 }
 
-/// 32 bytes from the kernel: for keys and tokens.
-pub fn kernel_bytes() -> io::Result<[u8; 32]> {
-    let mut bytes = [0; 32];
+/// Random bytes straight from the kernel: for keys, tokens and slugs.
+pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
     let mut filled = 0;
-    while filled < bytes.len() {
+    while filled < N {
         filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;
     }
     Ok(bytes)
@@ -78,6 +78,6 @@ mod tests {
         drawn.sort_unstable();
         drawn.dedup();
         assert_eq!(drawn.len(), 2_000);
-        assert_ne!(kernel_bytes().unwrap(), kernel_bytes().unwrap());
+        assert_ne!(bytes::<32>().unwrap(), bytes::<32>().unwrap());
     }
 }

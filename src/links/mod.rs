@@ -86,8 +86,12 @@ pub struct ShareLink {
 
 type Map<K, V> = DashMap<K, V, foldhash::fast::RandomState>;
 
+/// Shards of the large maps. Many, so that a shard is quick to grow, and quick to read while a snapshot is written: the feed
+/// waits for one shard only, and visitors for none.
+const SHARDS: usize = 256;
+
 /// The index. Keys come from outside, so the hash is seeded at random in each process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Links {
     pub programs: Map<Code, Program>,
     pub links: Map<Code, Link>,
@@ -109,9 +113,39 @@ pub struct Counts {
     pub share_links: usize,
 }
 
+impl Default for Links {
+    fn default() -> Links {
+        fn map<V>() -> Map<Code, V> {
+            DashMap::with_hasher_and_shard_amount(foldhash::fast::RandomState::default(), SHARDS)
+        }
+        Links {
+            programs: Map::default(),
+            links: map(),
+            partners: map(),
+            ads: dashmap::DashSet::default(),
+            share_links: map(),
+            applied: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Links {
     pub fn new() -> Links {
         Links::default()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        let Counts { programs, links, partners, ads, share_links } = self.counts();
+        programs + links + partners + ads + share_links == 0
+    }
+
+    /// Makes room before a load, so that the tables do not grow step by step beside their old selves.
+    pub fn reserve(&mut self, counts: Counts) {
+        // Without room the tables grow as they are filled, or the process ends there.
+        // DashMap reserves as much in each shard.
+        let _ = self.links.try_reserve(counts.links / SHARDS);
+        let _ = self.partners.try_reserve(counts.partners / SHARDS);
+        let _ = self.share_links.try_reserve(counts.share_links / SHARDS);
     }
 
     /// Whether this partner has this ad. `scratch` is cleared and reused.

@@ -1,0 +1,142 @@
+//! Many items in one transaction: the import.
+//!
+//! Order does not matter: a partner whose parent stands further down waits until the end. What is refused is handed back
+//! with its reasons; whoever imports decides whether the rest is committed.
+
+use std::collections::HashMap;
+
+use super::{Catalog, CatalogError, Entity, Kind, Mistake, ShareLink, write::Writing};
+
+/// An item and where it came from.
+#[derive(Clone, Debug)]
+pub struct Row<T, C> {
+    /// Number of the line, for messages.
+    pub line: u64,
+    pub item: T,
+    /// What the caller wants back with a refusal.
+    pub cargo: C,
+}
+
+/// A line that was not taken.
+#[derive(Debug)]
+pub struct Refused<C> {
+    pub line: u64,
+    pub mistakes: Vec<Mistake>,
+    pub cargo: C,
+}
+
+/// An import. Dropping it takes everything back.
+#[derive(Debug)]
+pub struct Bulk<T, C> {
+    writing: Writing,
+    /// The line in which a key was seen first.
+    seen: HashMap<String, u64, foldhash::fast::RandomState>,
+    /// Partners whose parent is not there yet.
+    waiting: Vec<Row<T, C>>,
+    stored: u64,
+}
+
+impl<T: Entity, C> Bulk<T, C> {
+    /// Begins; from here to the end nobody else writes.
+    pub async fn begin(catalog: &Catalog) -> Result<Bulk<T, C>, CatalogError> {
+        let writing = Writing::begin(catalog).await?;
+        Ok(Bulk { writing, seen: HashMap::default(), waiting: Vec::new(), stored: 0 })
+    }
+
+    /// Takes some rows; returns those that are refused.
+    pub async fn add(&mut self, rows: Vec<Row<T, C>>) -> Result<Vec<Refused<C>>, CatalogError> {
+        let mut refused = Vec::new();
+        let mut fresh = Vec::with_capacity(rows.len());
+        for row in rows {
+            match self.seen.insert(row.item.key(), row.line) {
+                Some(line) => {
+                    let field = T::KEY[T::KEY.len() - 1];
+                    let problem = format!("`{}` stands in line {line} already: keep one of the two", row.item.key());
+                    self.seen.insert(row.item.key(), line);
+                    refused.push(Refused {
+                        line: row.line,
+                        mistakes: vec![Mistake::new(field, problem)],
+                        cargo: row.cargo,
+                    });
+                }
+                None => fresh.push(row),
+            }
+        }
+        let (_, later) = self.take(fresh).await?;
+        for (row, mistakes) in later {
+            if T::KIND == Kind::Partner && mistakes.iter().all(|mistake| mistake.field == "parent") {
+                self.waiting.push(row);
+            } else {
+                refused.push(Refused { line: row.line, mistakes, cargo: row.cargo });
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Stores the rows whose references are there, in their order; returns how many, and the others with what they lack.
+    #[expect(clippy::type_complexity, reason = "said in the line above")]
+    async fn take(&mut self, rows: Vec<Row<T, C>>) -> Result<(usize, Vec<(Row<T, C>, Vec<Mistake>)>), CatalogError> {
+        let mut others = Vec::new();
+        let mut items = Vec::with_capacity(rows.len());
+        let references: Vec<_> = rows.iter().map(|row| row.item.references()).collect();
+        self.writing.look_up(references.iter().flatten()).await?;
+        for (row, references) in rows.into_iter().zip(references) {
+            let mistakes = self.writing.missing(&row.item, &references).await?;
+            if mistakes.is_empty() {
+                self.writing.known.accept(&row.item, &references);
+                items.push(row.item);
+            } else {
+                others.push((row, mistakes));
+            }
+        }
+        let taken = items.len();
+        self.store(items).await?;
+        self.stored += taken as u64;
+        Ok((taken, others))
+    }
+
+    async fn store(&mut self, items: Vec<T>) -> Result<(), CatalogError> {
+        let Some(share_links) = (&items as &dyn std::any::Any).downcast_ref::<Vec<ShareLink>>() else {
+            return self.writing.upsert(&items).await;
+        };
+        let (generated, given): (Vec<&ShareLink>, Vec<&ShareLink>) = share_links.iter().partition(|l| l.generated);
+        let given: Vec<ShareLink> = given.into_iter().cloned().collect();
+        self.writing.upsert(&given).await?;
+        for link in generated {
+            let mut link = link.clone();
+            if self.writing.same_share_link(&link).await?.is_none() {
+                self.writing.settle_slug(&mut link).await?;
+                self.writing.upsert(std::slice::from_ref(&link)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles the rows that wait for others: again and again, as long as that brings something. Returns those that are
+    /// left over.
+    pub async fn settle(&mut self) -> Result<Vec<Refused<C>>, CatalogError> {
+        let mut rows = std::mem::take(&mut self.waiting);
+        loop {
+            let (taken, others) = self.take(rows).await?;
+            if taken == 0 {
+                let refuse = |(row, mistakes): (Row<T, C>, _)| Refused { line: row.line, mistakes, cargo: row.cargo };
+                return Ok(others.into_iter().map(refuse).collect());
+            }
+            rows = others.into_iter().map(|(row, _)| row).collect();
+        }
+    }
+
+    /// Items stored so far.
+    pub fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    pub async fn commit(self) -> Result<u64, CatalogError> {
+        self.writing.commit().await?;
+        Ok(self.stored)
+    }
+
+    pub async fn rollback(self) -> Result<(), CatalogError> {
+        self.writing.rollback().await
+    }
+}

@@ -1,0 +1,105 @@
+//! Programs: attribution model, window, the cookie's domain.
+
+use serde::Serialize;
+
+use super::{
+    entity::{Binder, Entity, Kind, Reference, RowReader},
+    error::CatalogError,
+    fields::{Reader, Source},
+};
+use crate::core::{
+    code::Code,
+    limits::{NAME_MAX_CHARS, WINDOW_MAX_DAYS},
+    program::{Attribution, Status, WINDOW_DAYS},
+    time::Millis,
+};
+
+/// A referral or affiliate program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Program {
+    #[schema(required = false, value_type = String, example = "spring")]
+    pub code: Code,
+    #[schema(required = false)]
+    pub name: String,
+    #[schema(required = false)]
+    pub status: Status,
+    /// Which touch is credited.
+    #[schema(required = false)]
+    pub attribution: Attribution,
+    /// For how many days a touch can be credited, and the cookie lives.
+    #[schema(required = false, minimum = 1, maximum = 3650)]
+    pub window_days: u32,
+    /// Domain of the cookie; null leaves it to the host that answered.
+    pub domain: Option<String>,
+    #[schema(value_type = String, format = DateTime, read_only)]
+    pub created_at: Millis,
+    #[schema(value_type = String, format = DateTime, read_only)]
+    pub updated_at: Millis,
+}
+
+impl Entity for Program {
+    const KIND: Kind = Kind::Program;
+    const FIELDS: &'static [&'static str] = &["code", "name", "status", "attribution", "window_days", "domain"];
+    const COLUMNS: &'static [&'static str] = Self::FIELDS;
+    const SEARCHED: &'static [&'static str] = &["code", "name"];
+
+    fn read<S: Source>(reader: &mut Reader<'_, S>) -> Option<Program> {
+        let code = reader.code("code");
+        let program = Program {
+            code: "none".parse().ok()?,
+            name: reader.line("name", NAME_MAX_CHARS),
+            status: reader.word("status", Status::default(), Status::WORDS, Status::from_word),
+            attribution: reader.word("attribution", Attribution::default(), Attribution::WORDS, Attribution::from_word),
+            window_days: reader.number("window_days", 1..=WINDOW_MAX_DAYS).map_or(WINDOW_DAYS, |days| days as u32),
+            domain: reader.domain("domain"),
+            created_at: Millis(0),
+            updated_at: Millis(0),
+        };
+        Some(Program { code: code?, ..program })
+    }
+
+    fn bind(&self, row: &mut Binder) {
+        row.text(&self.code);
+        row.text(&self.name);
+        row.text(self.status.word());
+        row.text(self.attribution.word());
+        row.integer(i64::from(self.window_days));
+        row.optional_text(self.domain.as_deref());
+    }
+
+    fn from_row(row: &mut RowReader<'_>) -> Result<Program, CatalogError> {
+        Ok(Program {
+            code: row.code()?,
+            name: row.text()?.to_owned(),
+            status: row.word(Status::from_word)?,
+            attribution: row.word(Attribution::from_word)?,
+            window_days: u32::try_from(row.integer()?).unwrap_or(WINDOW_DAYS),
+            domain: row.optional_text()?.map(str::to_owned),
+            created_at: Millis(row.integer()?),
+            updated_at: Millis(row.integer()?),
+        })
+    }
+
+    fn key_parts(&self) -> Vec<&str> {
+        vec![&self.code]
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        Vec::new()
+    }
+
+    fn set_times(&mut self, created_at: Millis, updated_at: Millis) {
+        (self.created_at, self.updated_at) = (created_at, updated_at);
+    }
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.code.to_string(),
+            self.name.clone(),
+            self.status.word().to_owned(),
+            self.attribution.word().to_owned(),
+            self.window_days.to_string(),
+            self.domain.clone().unwrap_or_default(),
+        ]
+    }
+}

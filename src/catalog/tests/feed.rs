@@ -1,0 +1,161 @@
+//! From the catalog to the index: every kind of change, a lost feed, a catalog that is away.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::{
+    links::{Counts, Links},
+    telemetry::health::{Health, State},
+};
+
+async fn follower(fixture: &Fixture, health: &Health) -> Follower {
+    Follower::start(fixture.catalog.clone(), health.clone(), fixture.clock.clone(), fixture.options()).await
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(20), async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(waited.await.is_ok(), "in vain: {what}");
+}
+
+#[tokio::test]
+async fn every_change_reaches_the_index() {
+    let fixture = Fixture::spring().await;
+    let mut follower = follower(&fixture, &Health::default()).await;
+    follower.catch_up().await.unwrap();
+    let links = follower.links();
+    assert_eq!(links.counts(), Counts { programs: 1, links: 1, partners: 1, ads: 1, share_links: 0 });
+    let mut scratch = String::new();
+    assert!(links.has_ad("abc123", "website2", &mut scratch));
+    assert!(links.links.get("haircare").unwrap().more.is_none(), "a plain link takes no more");
+
+    fixture.put::<Program>(json!({"code": "spring", "status": "paused", "window_days": 5})).await;
+    fixture.put::<Partner>(json!({"code": "p2", "allowed": ["haircare"]})).await;
+    fixture
+        .put::<Link>(json!({"code": "haircare", "name": "H", "address": "https://new.example", "max_clicks": 5}))
+        .await;
+    fixture.put::<Ad>(json!({"partner": "p2", "code": "mail"})).await;
+    fixture.catalog.delete::<Ad>(&["abc123", "website2"], false).await.unwrap();
+    let (share, _) = fixture.share(json!({"link": "haircare", "partner": "p2", "ad": "mail"})).await;
+    assert_eq!(follower.catch_up().await.unwrap(), 6);
+
+    assert_eq!(links.programs.get("spring").unwrap().window_days, 5);
+    assert_eq!(links.partners.get("p2").unwrap().more.as_ref().unwrap().allowed.len(), 1);
+    let link = links.links.get("haircare").unwrap();
+    assert_eq!((&*link.address, link.more.as_ref().unwrap().max_clicks), ("https://new.example/", Some(5)));
+    drop(link);
+    assert!(links.has_ad("p2", "mail", &mut scratch) && !links.has_ad("abc123", "website2", &mut scratch));
+    assert_eq!(links.share_links.get(share.slug.as_str()).unwrap().partner.as_str(), "p2");
+    assert_eq!(links.applied.load(Ordering::Acquire), fixture.catalog.position().await.unwrap().last);
+
+    fixture.catalog.delete::<Link>(&["haircare"], true).await.unwrap();
+    follower.catch_up().await.unwrap();
+    assert_eq!(links.counts(), Counts { programs: 1, links: 0, partners: 2, ads: 1, share_links: 0 });
+}
+
+#[tokio::test]
+async fn counted_clicks_survive_a_change() {
+    let fixture = Fixture::spring().await;
+    fixture.put::<Link>(json!({"code": "few", "address": "https://a.example", "max_clicks": 5})).await;
+    let mut follower = follower(&fixture, &Health::default()).await;
+    follower.catch_up().await.unwrap();
+    follower.links().raise_clicks("few", 4);
+    fixture.put::<Link>(json!({"code": "few", "address": "https://b.example", "max_clicks": 9})).await;
+    follower.catch_up().await.unwrap();
+    let links = follower.links();
+    let link = links.links.get("few").unwrap();
+    assert_eq!(link.more.as_ref().unwrap().clicks.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn a_feed_that_no_longer_reaches_back_leads_to_a_full_load() {
+    let fixture = Fixture::spring().await;
+    let mut follower = follower(&fixture, &Health::default()).await;
+    follower.catch_up().await.unwrap();
+    fixture.catalog.delete::<Ad>(&["abc123", "website2"], false).await.unwrap();
+    fixture.put::<Link>(json!({"code": "new", "address": "https://a.example"})).await;
+    sqlx::query("DELETE FROM changes WHERE seq <= 5").execute(&fixture.catalog.shared.writer).await.unwrap();
+    follower.catch_up().await.unwrap();
+    assert_eq!(follower.links().counts(), Counts { programs: 1, links: 2, partners: 1, ads: 0, share_links: 0 });
+}
+
+#[tokio::test]
+async fn another_catalog_leads_to_a_full_load() {
+    let first = Fixture::spring().await;
+    let mut follower = follower(&first, &Health::default()).await;
+    follower.catch_up().await.unwrap();
+    let other = Fixture::new().await;
+    follower.catalog_is_now(other.catalog.clone());
+    follower.catch_up().await.unwrap();
+    assert!(follower.links().is_empty());
+}
+
+#[tokio::test]
+async fn a_change_is_live_within_a_poll_and_the_snapshot_is_written_at_the_end() {
+    let fixture = Fixture::spring().await;
+    let health = Health::default();
+    let follower = follower(&fixture, &health).await;
+    let (links, stop) = (follower.links(), CancellationToken::new());
+    let task = tokio::spawn(follower.run(stop.clone()));
+    until("the first load", || links.counts().links == 1).await;
+    fixture.put::<Link>(json!({"code": "new", "address": "https://a.example"})).await;
+    until("the change", || links.links.contains_key("new")).await;
+    stop.cancel();
+    task.await.unwrap();
+    let again = self::follower(&fixture, &Health::default()).await;
+    assert!(again.is_loaded() && again.links().links.contains_key("new"));
+}
+
+/// At start and while running: the index serves, health tells, and all comes right by itself.
+#[tokio::test]
+async fn the_edge_goes_on_while_the_catalog_is_away() {
+    let fixture = Fixture::spring().await;
+    let stop = CancellationToken::new();
+    let first = follower(&fixture, &Health::default()).await;
+    let links = first.links();
+    let task = tokio::spawn(first.run(stop.clone()));
+    until("the first load", || links.counts().links == 1).await;
+    stop.cancel();
+    task.await.unwrap();
+    fixture.catalog.close().await;
+
+    let (there, away) = (fixture.folder.path().join("catalog.db"), fixture.folder.path().join("away.db"));
+    std::fs::rename(&there, &away).unwrap();
+    let health = Health::default();
+    let catalog = Catalog::new(&url(&fixture.folder), false, fixture.clock.clone()).unwrap();
+    fixture.clock.advance(60_000);
+    let follower = Follower::start(catalog.clone(), health.clone(), fixture.clock.clone(), fixture.options()).await;
+    let (links, stop) = (follower.links(), CancellationToken::new());
+    let task = tokio::spawn(follower.run(stop.clone()));
+    let part = |name: &str| health.snapshot().1.get(name).cloned();
+    until("the complaint", || part("catalog").is_some_and(|c| c.state == State::Degraded)).await;
+    assert_eq!(part("links").unwrap().state, State::Ready);
+    assert!(part("catalog").unwrap().reason.contains("60s ago"), "{:?}", part("catalog"));
+    assert!(links.links.contains_key("haircare"), "served from the snapshot");
+    assert!(!there.exists(), "no empty catalog takes its place");
+
+    std::fs::rename(&away, &there).unwrap();
+    let fixture = Fixture { catalog, ..fixture };
+    fixture.put::<Link>(json!({"code": "back", "address": "https://a.example"})).await;
+    until("the change", || links.links.contains_key("back")).await;
+    until("the all-clear", || part("catalog").is_some_and(|c| c.state == State::Ready)).await;
+    stop.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn without_snapshot_and_catalog_nothing_is_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture =
+        Fixture { catalog: Catalog::new(&url(&folder), false, Clock::System).unwrap(), clock: Clock::System, folder };
+    let health = Health::default();
+    let mut follower = follower(&fixture, &health).await;
+    assert!(follower.catch_up().await.is_err());
+    assert_eq!(health.snapshot().0, State::NotReady);
+    assert!(!follower.is_loaded() && Arc::<Links>::strong_count(&follower.links()) > 0);
+}

@@ -1,0 +1,175 @@
+//! The snapshot file: there and back, and every kind of damage.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::{
+    super::{feed::Position, snapshot},
+    *,
+};
+use crate::{
+    core::{
+        code::Code,
+        program::{Attribution, Status},
+        rule::Rule,
+    },
+    links::{self, LinkMore, Links, PartnerMore},
+};
+
+fn position() -> Position {
+    Position { catalog: "00112233445566778899aabbccddeeff".to_owned(), last: 77 }
+}
+
+/// The whole index as text, in a fixed order.
+fn picture(links: &Links) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    lines.extend(links.programs.iter().map(|e| format!("program {:?} {:?}", e.key(), e.value())));
+    lines.extend(links.partners.iter().map(|e| format!("partner {:?} {:?}", e.key(), e.value())));
+    lines.extend(links.links.iter().map(|e| format!("link {:?} {:?}", e.key(), e.value())));
+    lines.extend(links.ads.iter().map(|e| format!("ad {:?}", e.key())));
+    lines.extend(links.share_links.iter().map(|e| format!("share {:?} {:?}", e.key(), e.value())));
+    lines.sort();
+    lines
+}
+
+fn codes() -> impl Strategy<Value = Code> {
+    "[a-z0-9][a-z0-9._-]{0,11}".prop_map(|text| text.parse().unwrap())
+}
+
+fn code_lists() -> impl Strategy<Value = Box<[Code]>> {
+    prop::collection::vec(codes(), 0..3).prop_map(Into::into)
+}
+
+fn texts() -> impl Strategy<Value = Option<Box<str>>> {
+    prop::option::of("[a-zA-Zä€]{1,9}".prop_map(Into::into))
+}
+
+fn mores() -> impl Strategy<Value = LinkMore> {
+    let rules = prop::collection::vec("[a-z]{1,5}", 0..3).prop_map(|hosts| {
+        hosts.into_iter().map(|host| Rule { address: format!("https://{host}.example/"), ..Rule::default() }).collect()
+    });
+    let limits = (prop::option::of(0..i64::MAX), prop::option::of(0..u64::MAX), any::<u64>());
+    ("\\PC{0,9}", prop::option::of(codes()), code_lists(), rules, limits, (texts(), texts(), texts(), texts()))
+        .prop_map(|(name, partner, programs, rules, (expires, max_clicks, clicks), (fallback, one, two, three))| {
+            LinkMore {
+                name: name.into(),
+                partner,
+                programs,
+                rules,
+                fallback,
+                expires_at: expires.map(Millis),
+                max_clicks,
+                clicks: clicks.into(),
+                to_hosts: one.clone().into_iter().collect(),
+                click_parameter: one,
+                partner_parameter: two,
+                ad_parameter: three,
+            }
+        })
+}
+
+fn indexes() -> impl Strategy<Value = Links> {
+    let link_values = ("[a-z]{1,60}", prop::option::of(mores().prop_map(Box::new)));
+    let programs = prop::collection::vec((codes(), any::<bool>(), 1..4_000u32, texts()), 0..4);
+    let partners = prop::collection::vec((codes(), any::<bool>(), code_lists(), code_lists()), 0..20);
+    let all_links = prop::collection::vec((codes(), link_values), 0..40);
+    let ads = prop::collection::vec((codes(), codes()), 0..20);
+    let shares = prop::collection::vec((codes(), codes(), codes(), prop::option::of(codes())), 0..20);
+    (programs, partners, all_links, ads, shares).prop_map(|(programs, partners, all_links, ads, shares)| {
+        let links = Links::new();
+        for (code, first, window_days, domain) in programs {
+            let attribution = if first { Attribution::FirstTouch } else { Attribution::LastTouch };
+            links.programs.insert(code, links::Program { status: Status::Active, attribution, window_days, domain });
+        }
+        for (code, paused, programs, allowed) in partners {
+            let status = if paused { Status::Paused } else { Status::Active };
+            let more =
+                (!programs.is_empty() || !allowed.is_empty()).then(|| Box::new(PartnerMore { programs, allowed }));
+            links.partners.insert(code, links::Partner { status, more });
+        }
+        for (code, (address, more)) in all_links {
+            links.links.insert(code, links::Link { address: address.into(), more });
+        }
+        for (partner, code) in ads {
+            links.insert_ad(&partner, &code);
+        }
+        for (slug, link, partner, ad) in shares {
+            links.share_links.insert(slug, links::ShareLink { link, partner, ad });
+        }
+        links
+    })
+}
+
+fn round_trip(path: &Path, links: &Links) -> Links {
+    snapshot::save(path, links, &position(), NOON).unwrap();
+    let mut loaded = Links::new();
+    let said = snapshot::load(path, &mut loaded).unwrap().unwrap();
+    assert_eq!((said.position, said.saved_at), (position(), NOON));
+    loaded
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_saved_is_loaded(links in indexes()) {
+        let folder = tempfile::tempdir().unwrap();
+        let loaded = round_trip(&folder.path().join("links.snapshot"), &links);
+        prop_assert_eq!(picture(&loaded), picture(&links));
+        prop_assert_eq!(loaded.applied.load(Ordering::Relaxed), 77);
+    }
+
+    /// Any flipped bit and any cut is found, and leaves an empty index.
+    #[test]
+    fn damage_is_found(links in indexes(), at in any::<prop::sample::Index>(), bit in 0..8u8, cut in any::<bool>()) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("links.snapshot");
+        snapshot::save(&path, &links, &position(), NOON).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        if cut { bytes.truncate(at) } else { bytes[at] ^= 1 << bit }
+        std::fs::write(&path, bytes).unwrap();
+        let mut loaded = Links::new();
+        prop_assert!(snapshot::load(&path, &mut loaded).is_err(), "byte {} bit {} cut {}", at, bit, cut);
+        prop_assert!(loaded.is_empty());
+    }
+}
+
+#[test]
+fn several_blocks_fit_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let links = Links::new();
+    for n in 0..20_000 {
+        let address = format!("https://shop.example/{n}/{}", "x".repeat(30)).into();
+        links.links.insert(format!("link-{n}").parse().unwrap(), links::Link { address, more: None });
+    }
+    let loaded = round_trip(&folder.path().join("s"), &links);
+    assert_eq!(picture(&loaded), picture(&links));
+}
+
+#[test]
+fn a_missing_a_foreign_and_a_newer_file_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("links.snapshot");
+    let load = || snapshot::load(&path, &mut Links::new());
+    assert!(load().unwrap().is_none());
+    std::fs::write(&path, "x".repeat(200)).unwrap();
+    assert!(matches!(load(), Err(SnapshotError::NoSnapshot)));
+    snapshot::save(&path, &Links::new(), &position(), NOON).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[6] = 9;
+    std::fs::write(&path, bytes).unwrap();
+    assert!(matches!(load(), Err(SnapshotError::Version(9))));
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_left_aside_and_the_catalog_is_loaded() {
+    let fixture = Fixture::spring().await;
+    std::fs::write(fixture.folder.path().join(SNAPSHOT_FILE), "damaged").unwrap();
+    let health = crate::telemetry::health::Health::default();
+    let mut follower = Follower::start(fixture.catalog.clone(), health, Clock::System, fixture.options()).await;
+    assert!(!follower.is_loaded());
+    follower.catch_up().await.unwrap();
+    assert_eq!(follower.links().counts().links, 1);
+}

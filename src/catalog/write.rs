@@ -1,0 +1,281 @@
+//! The one writer: a transaction that changes items and writes their rows into the change feed.
+//!
+//! Its first statement locks the feed's row. Whoever writes waits there, also on PostgreSQL, so that sequence numbers are
+//! given in the order of commits and without a gap.
+
+use sqlx::{Any, AssertSqlSafe, Row, Transaction};
+
+use super::{
+    Catalog, CatalogError, Entity, Kind, ShareLink,
+    entity::{Binder, RowReader},
+    references::Known,
+    share_link,
+};
+use crate::core::{
+    limits::{BULK_ROWS, CHANGES_KEPT},
+    time::Millis,
+};
+
+/// Names of what refers to an item that an answer lists.
+const NAMED_MAX: i64 = 3;
+
+/// A transaction that writes. Dropping it takes everything back.
+#[derive(Debug)]
+pub(super) struct Writing {
+    pub(super) tx: Transaction<'static, Any>,
+    pub(super) known: Known,
+    /// Sequence number of the next change.
+    next: i64,
+    pending: Vec<(Kind, String)>,
+    now: Millis,
+}
+
+impl Writing {
+    pub(super) async fn begin(catalog: &Catalog) -> Result<Writing, CatalogError> {
+        let mut tx = catalog.writer().await?.begin().await?;
+        let row = sqlx::query("UPDATE feed SET next = next WHERE one = 1 RETURNING next").fetch_one(&mut *tx).await?;
+        let (next, now) = (row.try_get(0)?, catalog.shared.clock.now());
+        Ok(Writing { tx, known: Known::default(), next, pending: Vec::new(), now })
+    }
+
+    /// Creates or replaces items. Keys are unique among them.
+    pub(super) async fn upsert<T: Entity>(&mut self, items: &[T]) -> Result<(), CatalogError> {
+        for chunk in items.chunks(BULK_ROWS) {
+            let mut row = Binder::default();
+            for item in chunk {
+                item.bind(&mut row);
+                row.integer(self.now.0);
+                row.integer(self.now.0);
+            }
+            // Few sizes come again: one, and a full chunk.
+            let persistent = chunk.len() == 1 || chunk.len() == BULK_ROWS;
+            sqlx::query_with(AssertSqlSafe(upsert_sql::<T>(chunk.len())), row.arguments)
+                .persistent(persistent)
+                .execute(&mut *self.tx)
+                .await?;
+            for item in chunk {
+                self.pending.push((T::KIND, item.key()));
+            }
+            self.write_changes(BULK_ROWS).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes change rows in chunks, as long as at least `at_least` of them wait.
+    async fn write_changes(&mut self, at_least: usize) -> Result<(), CatalogError> {
+        while !self.pending.is_empty() && self.pending.len() >= at_least {
+            let chunk: Vec<_> = self.pending.drain(..self.pending.len().min(BULK_ROWS)).collect();
+            let mut row = Binder::default();
+            row.integer(self.next);
+            row.integer(self.now.0);
+            for (kind, key) in &chunk {
+                row.text(kind.word());
+                row.text(key);
+            }
+            let persistent = chunk.len() == 1 || chunk.len() == BULK_ROWS;
+            sqlx::query_with(AssertSqlSafe(changes_sql(chunk.len())), row.arguments)
+                .persistent(persistent)
+                .execute(&mut *self.tx)
+                .await?;
+            self.next += chunk.len() as i64;
+        }
+        Ok(())
+    }
+
+    /// Makes all of it so.
+    pub(super) async fn commit(mut self) -> Result<(), CatalogError> {
+        self.write_changes(1).await?;
+        sqlx::query("UPDATE feed SET next = $1 WHERE one = 1").bind(self.next).execute(&mut *self.tx).await?;
+        sqlx::query("DELETE FROM changes WHERE seq < $1").bind(self.next - CHANGES_KEPT).execute(&mut *self.tx).await?;
+        Ok(self.tx.commit().await?)
+    }
+
+    pub(super) async fn rollback(self) -> Result<(), CatalogError> {
+        Ok(self.tx.rollback().await?)
+    }
+
+    async fn find<T: Entity>(&mut self, key: &[&str]) -> Result<Option<T>, CatalogError> {
+        let sql = super::read::select::<T>(&super::read::key_is::<T>());
+        let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind((*part).to_owned()));
+        let row = query.fetch_optional(&mut *self.tx).await?;
+        row.map(|row| T::from_row(&mut RowReader::new(&row))).transpose()
+    }
+
+    /// The share link that stands for the same link, partner and ad; the oldest where there are several.
+    pub(super) async fn same_share_link(&mut self, wanted: &ShareLink) -> Result<Option<ShareLink>, CatalogError> {
+        let sql = super::read::select::<ShareLink>(
+            "link = $1 AND partner = $2 AND COALESCE(ad, '') = $3 ORDER BY created_at, slug LIMIT 1",
+        );
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(wanted.link.to_string())
+            .bind(wanted.partner.to_string())
+            .bind(wanted.ad.as_deref().unwrap_or_default().to_owned())
+            .fetch_optional(&mut *self.tx)
+            .await?;
+        row.map(|row| ShareLink::from_row(&mut RowReader::new(&row))).transpose()
+    }
+
+    /// Draws until a generated slug is free.
+    pub(super) async fn settle_slug(&mut self, item: &mut ShareLink) -> Result<(), CatalogError> {
+        while self.find::<ShareLink>(&[&item.slug]).await?.is_some() {
+            item.slug = share_link::random_slug()?;
+        }
+        Ok(())
+    }
+
+    async fn remove<T: Entity>(&mut self, key: &[&str]) -> Result<(), CatalogError> {
+        let sql = format!("DELETE FROM {} WHERE {}", T::KIND.table(), super::read::key_is::<T>());
+        let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind((*part).to_owned()));
+        query.execute(&mut *self.tx).await?;
+        self.pending.push((T::KIND, key.join("/")));
+        self.write_changes(BULK_ROWS).await
+    }
+
+    /// The first column of the rows that `condition` (over `$1`, `$2`) finds.
+    async fn keys(&mut self, sql: &'static str, parts: &[&str], limit: i64) -> Result<Vec<String>, CatalogError> {
+        let query = parts.iter().fold(sqlx::query(sql), |query, part| query.bind((*part).to_owned()));
+        let rows = query.bind(limit).fetch_all(&mut *self.tx).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// Takes along what only makes sense with the item, and says what else refers to it.
+    async fn clear_way(&mut self, kind: Kind, key: &[&str], cascade: bool) -> Result<Vec<String>, CatalogError> {
+        if cascade {
+            for slug in match kind {
+                Kind::Link => self.keys(SHARE_LINKS_OF_LINK, key, i64::MAX).await?,
+                Kind::Partner => self.keys(SHARE_LINKS_OF_PARTNER, key, i64::MAX).await?,
+                Kind::Ad => self.keys(SHARE_LINKS_OF_AD, key, i64::MAX).await?,
+                Kind::Program | Kind::ShareLink => Vec::new(),
+            } {
+                self.remove::<ShareLink>(&[&slug]).await?;
+            }
+            if kind == Kind::Partner {
+                for ad in self.keys(ADS_OF_PARTNER, key, i64::MAX).await? {
+                    self.remove::<super::Ad>(&[key[0], &ad]).await?;
+                }
+            }
+        }
+        let listed: Vec<String> = key.iter().map(|code| format!("%\"{}\"%", super::read::escape_like(code))).collect();
+        let listed: Vec<&str> = listed.iter().map(String::as_str).collect();
+        let questions: &[(&str, &'static str, &[&str])] = match kind {
+            Kind::Program => &[("links", LINKS_OF_PROGRAM, &listed), ("partners", PARTNERS_OF_PROGRAM, &listed)],
+            Kind::Partner => &[
+                ("partners below it", CHILDREN_OF_PARTNER, key),
+                ("links", LINKS_OF_PARTNER, key),
+                ("ads", ADS_OF_PARTNER, key),
+                ("share links", SHARE_LINKS_OF_PARTNER, key),
+            ],
+            Kind::Link => &[("share links", SHARE_LINKS_OF_LINK, key)],
+            Kind::Ad => &[("share links", SHARE_LINKS_OF_AD, key)],
+            Kind::ShareLink => &[],
+        };
+        let mut by = Vec::new();
+        for (what, sql, parts) in questions {
+            let mut named = self.keys(sql, parts, NAMED_MAX + 1).await?;
+            if named.len() > NAMED_MAX as usize {
+                named[NAMED_MAX as usize] = "…".to_owned();
+            }
+            if !named.is_empty() {
+                by.push(format!("{what}: {}", named.join(", ")));
+            }
+        }
+        Ok(by)
+    }
+}
+
+const SHARE_LINKS_OF_LINK: &str = "SELECT slug FROM share_links WHERE link = $1 ORDER BY slug LIMIT $2";
+const SHARE_LINKS_OF_PARTNER: &str = "SELECT slug FROM share_links WHERE partner = $1 ORDER BY slug LIMIT $2";
+const SHARE_LINKS_OF_AD: &str = "SELECT slug FROM share_links WHERE partner = $1 AND ad = $2 ORDER BY slug LIMIT $3";
+const ADS_OF_PARTNER: &str = "SELECT code FROM ads WHERE partner = $1 ORDER BY code LIMIT $2";
+const LINKS_OF_PARTNER: &str = "SELECT code FROM links WHERE partner = $1 ORDER BY code LIMIT $2";
+const CHILDREN_OF_PARTNER: &str = "SELECT code FROM partners WHERE parent = $1 ORDER BY code LIMIT $2";
+const LINKS_OF_PROGRAM: &str = "SELECT code FROM links WHERE programs LIKE $1 ESCAPE '\\' LIMIT $2";
+const PARTNERS_OF_PROGRAM: &str = "SELECT code FROM partners WHERE programs LIKE $1 ESCAPE '\\' LIMIT $2";
+
+/// `INSERT … VALUES (…), (…) ON CONFLICT … DO UPDATE`: everything but the time of creation is replaced.
+fn upsert_sql<T: Entity>(rows: usize) -> String {
+    let columns = T::COLUMNS.join(", ");
+    let width = T::COLUMNS.len() + 2;
+    let mut sql = format!("INSERT INTO {} ({columns}, created_at, updated_at) VALUES ", T::KIND.table());
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..width {
+            use std::fmt::Write;
+            let comma = if column == 0 { "" } else { ", " };
+            let _ = write!(sql, "{comma}${}", row * width + column + 1);
+        }
+        sql.push(')');
+    }
+    let replaced: Vec<String> = T::COLUMNS
+        .iter()
+        .filter(|column| !T::KEY.contains(column))
+        .chain(&["updated_at"])
+        .map(|column| format!("{column} = excluded.{column}"))
+        .collect();
+    format!("{sql} ON CONFLICT ({}) DO UPDATE SET {}", T::KEY.join(", "), replaced.join(", "))
+}
+
+/// `$1` is the first sequence number, `$2` the time; then a kind and a code each.
+fn changes_sql(rows: usize) -> String {
+    let values: Vec<String> =
+        (0..rows).map(|row| format!("(CAST($1 AS BIGINT) + {row}, ${}, ${}, $2)", 2 * row + 3, 2 * row + 4)).collect();
+    format!("INSERT INTO changes (seq, kind, code, at_ms) VALUES {}", values.join(", "))
+}
+
+impl Catalog {
+    /// Creates or replaces an item. Returns it as stored, and whether it is new.
+    pub async fn put<T: Entity>(&self, mut item: T) -> Result<(T, bool), CatalogError> {
+        let mut writing = Writing::begin(self).await?;
+        writing.check_one(&item).await?;
+        let before = writing.find::<T>(&item.key_parts()).await?;
+        let created = before.is_none();
+        writing.upsert(std::slice::from_ref(&item)).await?;
+        match writing.find::<T>(&item.key_parts()).await? {
+            Some(stored) => item = stored,
+            None => return Err(CatalogError::Corrupt("a row that was just written is not there".to_owned())),
+        }
+        writing.commit().await?;
+        Ok((item, created))
+    }
+
+    /// The share link of this link, partner and ad: the one that is there already, unless the wanted one has a slug of its
+    /// own. Returns it, and whether it is new.
+    pub async fn share(&self, mut wanted: ShareLink) -> Result<(ShareLink, bool), CatalogError> {
+        let mut writing = Writing::begin(self).await?;
+        writing.check_one(&wanted).await?;
+        let there = if wanted.generated {
+            writing.same_share_link(&wanted).await?
+        } else {
+            writing.find::<ShareLink>(&[&wanted.slug]).await?
+        };
+        if let Some(there) = there {
+            writing.rollback().await?;
+            let same = (&there.link, &there.partner, &there.ad) == (&wanted.link, &wanted.partner, &wanted.ad);
+            return if same { Ok((there, false)) } else { Err(CatalogError::Taken { slug: wanted.slug.to_string() }) };
+        }
+        if wanted.generated {
+            writing.settle_slug(&mut wanted).await?;
+        }
+        wanted.set_times(writing.now, writing.now);
+        writing.upsert(std::slice::from_ref(&wanted)).await?;
+        writing.commit().await?;
+        wanted.generated = false;
+        Ok((wanted, true))
+    }
+
+    /// Deletes an item. What refers to it stands in the way ([`CatalogError::InUse`]); with `cascade`, share links, and a
+    /// partner's ads, go with it.
+    pub async fn delete<T: Entity>(&self, key: &[&str], cascade: bool) -> Result<(), CatalogError> {
+        let (kind, code) = (T::KIND.label(), key.join("/"));
+        let mut writing = Writing::begin(self).await?;
+        if writing.find::<T>(key).await?.is_none() {
+            return Err(CatalogError::NotFound { kind, code });
+        }
+        let by = writing.clear_way(T::KIND, key, cascade).await?;
+        if !by.is_empty() {
+            return Err(CatalogError::InUse { kind, code, by });
+        }
+        writing.remove::<T>(key).await?;
+        writing.commit().await
+    }
+}
