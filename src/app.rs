@@ -120,7 +120,10 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     }
     catalog.close().await;
     if untold > 0 {
-        tracing::warn!(clicks = untold, "clicks were answered without a record, and the journal took no note of them to the end");
+        tracing::warn!(
+            clicks = untold,
+            "clicks were answered without a record, and the journal took no note of them to the end"
+        );
     }
     match (broken, outcome) {
         (Some(part), _) => bail!("{part} ended by itself; the log says why"),
@@ -174,7 +177,9 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
 
 /// Makes the folder, and says at once when it cannot be written.
 pub(crate) fn prepare_data_folder(data: &Path) -> anyhow::Result<()> {
-    let mend = || format!("the data folder {} cannot be written: make it writable, or name another with --data", data.display());
+    let mend = || {
+        format!("the data folder {} cannot be written: make it writable, or name another with --data", data.display())
+    };
     std::fs::create_dir_all(data).with_context(mend)?;
     tempfile_in(data).with_context(mend)
 }

@@ -44,7 +44,7 @@ pub fn wait_drained(server: &Server) {
             return;
         }
         assert!(Instant::now() < deadline, "the journal did not drain: lag {lag:?}, orphan lanes {orphans:?}");
-        super::wait(Duration::from_millis(50));
+        crate::common::wait(Duration::from_millis(50));
     }
 }
 

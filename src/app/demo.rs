@@ -16,7 +16,7 @@ const SLUG: &str = "demo";
 
 /// Fills a catalog that has no link yet.
 pub(super) async fn fill(catalog: &Catalog) -> anyhow::Result<()> {
-    if !catalog.list::<Link>(&ListQuery { limit: 1, ..ListQuery::default() }).await?.items.is_empty() {
+    if !catalog.list::<Link>(&ListQuery { limit: Some(1), ..ListQuery::default() }).await?.items.is_empty() {
         return Ok(());
     }
     put::<Program>(catalog, json!({ "code": PROGRAM, "name": "Spring" })).await?;
@@ -28,7 +28,8 @@ pub(super) async fn fill(catalog: &Catalog) -> anyhow::Result<()> {
     )
     .await?;
     let address = "https://shop.example/haircare";
-    put::<Link>(catalog, json!({ "code": LINK, "name": "Hair care", "address": address, "programs": [PROGRAM] })).await?;
+    put::<Link>(catalog, json!({ "code": LINK, "name": "Hair care", "address": address, "programs": [PROGRAM] }))
+        .await?;
     let ad = json!({ "partner": PARTNER, "code": AD, "name": "Side bar", "media_type": "banner" });
     put::<Ad>(catalog, ad).await?;
     put::<ShareLink>(catalog, json!({ "slug": SLUG, "link": LINK, "partner": PARTNER, "ad": AD })).await
@@ -36,8 +37,16 @@ pub(super) async fn fill(catalog: &Catalog) -> anyhow::Result<()> {
 
 async fn put<T: Entity>(catalog: &Catalog, item: Value) -> anyhow::Result<()> {
     let Value::Object(fields) = item else { return Err(anyhow!("the demo's items are objects")) };
-    let item: T = entity::from_json(fields)
-        .map_err(|mistakes| anyhow!("{}", mistakes.iter().map(|mistake| format!("{}: {}", mistake.field, mistake.problem)).collect::<Vec<_>>().join("; ")))?;
+    let item: T = entity::from_json(fields).map_err(|mistakes| {
+        anyhow!(
+            "{}",
+            mistakes
+                .iter()
+                .map(|mistake| format!("{}: {}", mistake.field, mistake.problem))
+                .collect::<Vec<_>>()
+                .join("; ")
+        )
+    })?;
     catalog.put(item).await.map(drop).context("the demo's catalog cannot be written")
 }
 
@@ -75,4 +84,3 @@ Health and metrics: http://{ops}/readyz and http://{ops}/metrics. Stop with Ctrl
 "
     );
 }
-

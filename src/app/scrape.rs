@@ -34,7 +34,13 @@ pub(super) struct Scrape {
 }
 
 impl Scrape {
-    pub(super) fn new(metrics: Arc<Metrics>, workers: &Workers, journal: Journal, health: Health, links: Arc<Links>) -> Scrape {
+    pub(super) fn new(
+        metrics: Arc<Metrics>,
+        workers: &Workers,
+        journal: Journal,
+        health: Health,
+        links: Arc<Links>,
+    ) -> Scrape {
         let scrape = Scrape {
             metrics,
             workers: workers.counters.clone(),
@@ -72,16 +78,20 @@ impl Scrape {
         match self.journal.condition() {
             Condition::Good => self.health.ready(JOURNAL),
             // Visitors go on while the journal takes nothing, or get a 503 that says so: the machine stays in.
-            Condition::Degraded(reason) | Condition::Refusing(reason) => self.health.set(JOURNAL, State::Degraded, reason),
+            Condition::Degraded(reason) | Condition::Refusing(reason) => {
+                self.health.set(JOURNAL, State::Degraded, reason)
+            }
         }
     }
 
     fn collect(&self) {
-        let sum = |read: &dyn Fn(&ConnectionCounters) -> u64| self.connections.iter().map(|worker| read(worker)).sum::<u64>();
+        let sum =
+            |read: &dyn Fn(&ConnectionCounters) -> u64| self.connections.iter().map(|worker| read(worker)).sum::<u64>();
         gauge!(names::CONNECTIONS).set(sum(&ConnectionCounters::open) as f64);
         counter!(names::CONNECTIONS_ACCEPTED).absolute(sum(&ConnectionCounters::accepted));
         for reason in CloseReason::ALL {
-            counter!(names::CONNECTIONS_CLOSED, "reason" => reason.tag()).absolute(sum(&|worker| worker.closed(reason)));
+            counter!(names::CONNECTIONS_CLOSED, "reason" => reason.tag())
+                .absolute(sum(&|worker| worker.closed(reason)));
         }
         let stats = self.journal.stats();
         gauge!(names::JOURNAL_BYTES).set(stats.bytes as f64);

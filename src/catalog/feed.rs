@@ -3,7 +3,7 @@
 //! A change row says only what changed, not how: whoever applies it reads the current rows. So applying twice, or a change
 //! that a load had seen already, does no harm, and a load needs no lock: it notes the feed's number first.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
@@ -219,7 +219,7 @@ fn sweep(links: &Links, mut met: Met) {
 
 fn partner(status: Status, programs: Vec<Code>, allowed: Vec<Code>) -> links::Partner {
     let more = (!programs.is_empty() || !allowed.is_empty())
-        .then(|| Box::new(PartnerMore { programs: programs.into(), allowed: allowed.into() }));
+        .then(|| Arc::new(PartnerMore { programs: programs.into(), allowed: allowed.into() }));
     links::Partner { status, more }
 }
 
@@ -255,7 +255,7 @@ impl Indexed for Link {
     /// A name alone is not worth the 200 bytes of [`LinkMore`]: where nothing else is set the edge goes without it.
     fn insert_into(self, links: &Links) {
         let more = (!self.is_plain()).then(|| {
-            Box::new(LinkMore {
+            Arc::new(LinkMore {
                 name: self.name.into(),
                 partner: self.partner,
                 programs: self.programs.into(),

@@ -17,7 +17,7 @@ use std::{
     fs::File,
     io::{self, BufReader, Read, Write},
     path::Path,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 use super::feed::Position;
@@ -380,7 +380,7 @@ impl<'b> Cursor<'b> {
                     status: Status::from_word(self.text()?)?,
                     attribution: Attribution::from_word(self.text()?)?,
                     window_days: u32::try_from(self.number()?).ok()?,
-                    domain: self.optional()?,
+                    domain: self.optional()?.map(Into::into),
                 };
                 links.programs.insert(code, program);
             }
@@ -389,7 +389,7 @@ impl<'b> Cursor<'b> {
                 let status = Status::from_word(self.text()?)?;
                 let (programs, allowed) = (self.list(Cursor::code)?, self.list(Cursor::code)?);
                 let more =
-                    (!programs.is_empty() || !allowed.is_empty()).then(|| Box::new(PartnerMore { programs, allowed }));
+                    (!programs.is_empty() || !allowed.is_empty()).then(|| Arc::new(PartnerMore { programs, allowed }));
                 links.partners.insert(code, Partner { status, more });
             }
             PLAIN_LINK => {
@@ -398,7 +398,7 @@ impl<'b> Cursor<'b> {
             }
             LINK => {
                 let code = self.code()?;
-                let (address, more) = (self.text()?.into(), Some(Box::new(self.more()?)));
+                let (address, more) = (self.text()?.into(), Some(Arc::new(self.more()?)));
                 links.links.insert(code, Link { address, more });
             }
             AD => {

@@ -70,7 +70,7 @@ fn mores() -> impl Strategy<Value = LinkMore> {
 }
 
 fn indexes() -> impl Strategy<Value = Links> {
-    let link_values = ("[a-z]{1,60}", prop::option::of(mores().prop_map(Box::new)));
+    let link_values = ("[a-z]{1,60}", prop::option::of(mores().prop_map(std::sync::Arc::new)));
     let programs = prop::collection::vec((codes(), any::<bool>(), 1..4_000u32, texts()), 0..4);
     let partners = prop::collection::vec((codes(), any::<bool>(), code_lists(), code_lists()), 0..20);
     let all_links = prop::collection::vec((codes(), link_values), 0..40);
@@ -80,12 +80,15 @@ fn indexes() -> impl Strategy<Value = Links> {
         let links = Links::new();
         for (code, first, window_days, domain) in programs {
             let attribution = if first { Attribution::FirstTouch } else { Attribution::LastTouch };
-            links.programs.insert(code, links::Program { status: Status::Active, attribution, window_days, domain });
+            links.programs.insert(
+                code,
+                links::Program { status: Status::Active, attribution, window_days, domain: domain.map(Into::into) },
+            );
         }
         for (code, paused, programs, allowed) in partners {
             let status = if paused { Status::Paused } else { Status::Active };
             let more =
-                (!programs.is_empty() || !allowed.is_empty()).then(|| Box::new(PartnerMore { programs, allowed }));
+                (!programs.is_empty() || !allowed.is_empty()).then(|| Arc::new(PartnerMore { programs, allowed }));
             links.partners.insert(code, links::Partner { status, more });
         }
         for (code, (address, more)) in all_links {

@@ -10,7 +10,8 @@ use crate::{
     core::{code::Code, event::Event, id::LaneId},
     io::clock::Clock,
     store::{
-        Batch, BoxFuture, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, Sink, SinkError, Stored,
+        Batch, BoxFuture, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, Sink, SinkError,
+        Stored,
     },
 };
 

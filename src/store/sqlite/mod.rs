@@ -30,10 +30,10 @@ use sqlx::{
 };
 
 mod error;
+mod lazy;
 mod record;
 mod reports;
 mod sink;
-mod lazy;
 mod sums;
 #[cfg(test)]
 mod tests;
