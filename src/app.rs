@@ -180,12 +180,14 @@ pub(crate) fn prepare_data_folder(data: &Path) -> anyhow::Result<()> {
     let mend = || {
         format!("the data folder {} cannot be written: make it writable, or name another with --data", data.display())
     };
-    std::fs::create_dir_all(data).with_context(mend)?;
-    tempfile_in(data).with_context(mend)
+    // It holds keys and e-mail addresses: nobody else's to read.
+    let mut builder = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700).recursive(true).create(data).with_context(mend)?;
+    probe(data).with_context(mend)
 }
 
 /// A file can be made here, and removed again.
-fn tempfile_in(folder: &Path) -> std::io::Result<()> {
+fn probe(folder: &Path) -> std::io::Result<()> {
     let probe = folder.join(format!(".probe-{}", std::process::id()));
     std::fs::write(&probe, b"")?;
     std::fs::remove_file(&probe)

@@ -63,9 +63,8 @@ pub(super) fn print(data: &Path, addresses: &Addresses) {
     println!(
         "\nFingerpost is ready. Click a link of the demo:
 
-  curl -i {scheme}://{host}/go/{LINK}/{PARTNER}/{AD}     the link {LINK}, credited to {PARTNER}, ad {AD}
-  curl -i {scheme}://{host}/{SLUG}                         the same, as a share link
-  {scheme}://{host}/{SLUG}+                                where it leads
+  curl -i {scheme}://{host}/go/{LINK}/{PARTNER}/{AD}   (link, partner who is credited, ad)
+  curl -i {scheme}://{host}/{SLUG}   (the same as a share link; /{SLUG}+ shows where it leads)
 
 See it counted:
 

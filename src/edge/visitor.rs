@@ -33,7 +33,8 @@ pub(super) fn after(
             Some((first, touch))
         }
     };
-    Cookie { visitor, expires: Millis(expires.0 - expires.0 % SECOND_MS), touches }
+    // Whole seconds, rounded up: the browser must not forget before we do.
+    Cookie { visitor, expires: Millis(expires.0 + (-expires.0).rem_euclid(SECOND_MS)), touches }
 }
 
 /// Whether this click repeats the visitor's last one within `window`.
