@@ -8,14 +8,14 @@ use crate::config::network::Network;
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Client {
-    pub(crate) address: IpAddr,
-    pub(crate) https: bool,
+pub struct Client {
+    pub address: IpAddr,
+    pub https: bool,
 }
 
 /// The rightmost address of X-Forwarded-For that is not a trusted proxy, when the peer itself is trusted; else the peer.
 /// What stands left of an address that we cannot read was written by who knows whom and is not believed.
-pub(crate) fn client(peer: IpAddr, tls: bool, trusted: &[Network], headers: &HeaderMap) -> Client {
+pub fn client(peer: IpAddr, tls: bool, trusted: &[Network], headers: &HeaderMap) -> Client {
     let peer = peer.to_canonical();
     let trusts = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     if trusted.is_empty() || !trusts(peer) {

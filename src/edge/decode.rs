@@ -9,7 +9,7 @@ use super::share::Channel;
 
 /// What a path asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Route {
+pub enum Route {
     /// `/go/{link}[/{partner}[/{ad}]]`
     Go { link: CodeBuf, partner: Option<CodeBuf>, ad: Option<CodeBuf> },
     /// `/{slug}`
@@ -35,7 +35,7 @@ fn code(segment: &[u8]) -> Result<Option<CodeBuf>, PercentError> {
 
 /// Reads a path. Percent-encoding is decoded once, segment by segment, so that `%2F` is never a separator; a trailing
 /// slash is fine; broken encoding is an error wherever it stands.
-pub(crate) fn route(path: &[u8]) -> Result<Route, PercentError> {
+pub fn route(path: &[u8]) -> Result<Route, PercentError> {
     let path = path.strip_prefix(b"/").unwrap_or(path);
     let path = path.strip_suffix(b"/").unwrap_or(path);
     let mut segments = path.split(|byte| *byte == b'/');
@@ -87,7 +87,7 @@ fn go(link: &[u8], partner: Option<&[u8]>, ad: Option<&[u8]>) -> Result<Option<R
 
 /// What a method may do here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
+pub enum Verb {
     Get,
     Head,
     Post,
@@ -96,7 +96,7 @@ pub(crate) enum Verb {
 }
 
 /// The verb, or the value of `Allow`.
-pub(crate) fn verb(method: &http::Method, route: Route) -> Result<Verb, &'static str> {
+pub fn verb(method: &http::Method, route: Route) -> Result<Verb, &'static str> {
     let (allowed, verb) = match (route, method) {
         (Route::Beacon, &http::Method::POST) => ("", Some(Verb::Post)),
         (Route::Beacon, &http::Method::OPTIONS) => ("", Some(Verb::Preflight)),

@@ -8,13 +8,13 @@ use crate::core::{limits::LOCATION_MAX_BYTES, percent};
 
 /// One of our own parameters: its name, and its value, which is safe as it is (base64url, or a code).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OwnParameter<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) value: &'a [u8],
+pub struct OwnParameter<'a> {
+    pub name: &'a str,
+    pub value: &'a [u8],
 }
 
 /// Appends to `out`: `address` (already rendered), then the visitor's query, then ours, the fragment last.
-pub(crate) fn assemble(address: &[u8], visitor: Query<'_>, own: &[OwnParameter<'_>], out: &mut Vec<u8>) {
+pub fn assemble(address: &[u8], visitor: Query<'_>, own: &[OwnParameter<'_>], out: &mut Vec<u8>) {
     let start = out.len();
     put(address, visitor, own, out);
     if out.len() - start > LOCATION_MAX_BYTES {
@@ -79,7 +79,7 @@ fn split_at(text: &[u8], byte: u8) -> (&[u8], Option<&[u8]>) {
 
 /// The page that `?to=` asks for, in WHATWG form, when it is http or https, without user information, backslash or
 /// control characters, and its host is exactly one of `hosts`. Source: <https://url.spec.whatwg.org/>.
-pub(crate) fn other_page(to: &[u8], hosts: &[Box<str>]) -> Option<String> {
+pub fn other_page(to: &[u8], hosts: &[Box<str>]) -> Option<String> {
     if hosts.is_empty() {
         return None;
     }

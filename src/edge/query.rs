@@ -8,25 +8,25 @@ use crate::core::{
 };
 
 /// Asks for another page of the link's hosts; ours, never passed on.
-pub(crate) const TO: &[u8] = b"to";
+pub const TO: &[u8] = b"to";
 /// Marks a request as a test; ours, never passed on.
-pub(crate) const TEST: &[u8] = b"fp_test";
+pub const TEST: &[u8] = b"fp_test";
 
 /// A query as it came, without the `?`.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Query<'a>(pub(crate) &'a [u8]);
+pub struct Query<'a>(pub(crate) &'a [u8]);
 
 /// `name=value` as it came, still encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pair<'a> {
-    pub(crate) name: &'a [u8],
-    pub(crate) value: &'a [u8],
+pub struct Pair<'a> {
+    pub name: &'a [u8],
+    pub value: &'a [u8],
     /// Both, with the `=` if there was one.
-    pub(crate) whole: &'a [u8],
+    pub whole: &'a [u8],
 }
 
 impl<'a> Query<'a> {
-    pub(crate) fn pairs(self) -> impl Iterator<Item = Pair<'a>> {
+    pub fn pairs(self) -> impl Iterator<Item = Pair<'a>> {
         self.0.split(|byte| *byte == b'&').filter(|whole| !whole.is_empty()).take(QUERY_PARAMETERS_MAX).map(|whole| {
             match memchr::memchr(b'=', whole) {
                 Some(at) => Pair { name: &whole[..at], value: &whole[at + 1..], whole },
@@ -36,18 +36,18 @@ impl<'a> Query<'a> {
     }
 
     /// The decoded value of the first parameter of that name.
-    pub(crate) fn get(self, name: &[u8]) -> Option<Cow<'a, [u8]>> {
+    pub fn get(self, name: &[u8]) -> Option<Cow<'a, [u8]>> {
         self.pairs()
             .find(|pair| *percent::decode_query(pair.name) == *name)
             .map(|pair| percent::decode_query(pair.value))
     }
 
-    pub(crate) fn has(self, name: &[u8]) -> bool {
+    pub fn has(self, name: &[u8]) -> bool {
         self.pairs().any(|pair| *percent::decode_query(pair.name) == *name)
     }
 
     /// What the query says to us, in one pass.
-    pub(crate) fn own(self) -> Own<'a> {
+    pub fn own(self) -> Own<'a> {
         let mut own = Own::default();
         for pair in self.pairs() {
             match pair.name {
@@ -68,21 +68,21 @@ impl<'a> Query<'a> {
 
 /// Parameters with a meaning to us.
 #[derive(Debug, Default)]
-pub(crate) struct Own<'a> {
-    pub(crate) subs: [Cow<'a, str>; SUBS],
-    pub(crate) to: Option<Cow<'a, [u8]>>,
-    pub(crate) test: bool,
+pub struct Own<'a> {
+    pub subs: [Cow<'a, str>; SUBS],
+    pub to: Option<Cow<'a, [u8]>>,
+    pub test: bool,
 }
 
 impl<'a> Own<'a> {
     /// What a beacon's body says instead.
-    pub(crate) fn of(subs: &'a [String; SUBS]) -> Own<'a> {
+    pub fn of(subs: &'a [String; SUBS]) -> Own<'a> {
         Own { subs: std::array::from_fn(|at| clean(Cow::Borrowed(subs[at].as_bytes()))), to: None, test: false }
     }
 }
 
 /// A text fit to be kept: valid UTF-8, no control characters, at most [`SUB_MAX_BYTES`].
-pub(crate) fn clean(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
+pub fn clean(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
     let text = match bytes {
         Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
         Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),

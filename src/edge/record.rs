@@ -14,21 +14,21 @@ use crate::core::{
 
 /// What an event is, and what it is about.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct About<'a> {
-    pub(super) id: &'a EventId,
-    pub(super) kind: Kind,
-    pub(super) class: Class,
-    pub(super) visitor: Option<&'a VisitorId>,
-    pub(super) link: Option<&'a CodeBuf>,
-    pub(super) slug: Option<&'a CodeBuf>,
-    pub(super) channel: &'a str,
+pub struct About<'a> {
+    pub id: &'a EventId,
+    pub kind: Kind,
+    pub class: Class,
+    pub visitor: Option<&'a VisitorId>,
+    pub link: Option<&'a CodeBuf>,
+    pub slug: Option<&'a CodeBuf>,
+    pub channel: &'a str,
     /// The click that a view belongs to.
-    pub(super) click: Option<&'a EventId>,
-    pub(super) rule: u32,
+    pub click: Option<&'a EventId>,
+    pub rule: u32,
 }
 
 impl<'a> About<'a> {
-    pub(super) fn target(id: &'a EventId, kind: Kind, class: Class, target: Option<&'a Target>) -> About<'a> {
+    pub fn target(id: &'a EventId, kind: Kind, class: Class, target: Option<&'a Target>) -> About<'a> {
         About {
             id,
             kind,
@@ -44,12 +44,7 @@ impl<'a> About<'a> {
 }
 
 /// The event of a sighting. Borrows everything, so that a record costs no allocation.
-pub(super) fn event<'a>(
-    sighting: &'a Sighting<'a>,
-    own: &'a Own<'a>,
-    about: About<'a>,
-    credit: &'a Credit,
-) -> EventRef<'a> {
+pub fn event<'a>(sighting: &'a Sighting<'a>, own: &'a Own<'a>, about: About<'a>, credit: &'a Credit) -> EventRef<'a> {
     let code = |code: Option<&'a CodeBuf>| code.map_or("", CodeBuf::as_str);
     let [sub1, sub2, sub3, sub4, sub5] = &own.subs;
     EventRef {
@@ -88,7 +83,7 @@ pub(super) fn event<'a>(
 }
 
 /// The host of a Referer: no path, no query, no user name ever reaches the record. Not ASCII, or no host, is empty.
-pub(super) fn referrer_host(referer: &[u8]) -> &str {
+pub fn referrer_host(referer: &[u8]) -> &str {
     let text = std::str::from_utf8(referer).unwrap_or_default();
     let Some((_, rest)) = text.split_once("://") else { return "" };
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();

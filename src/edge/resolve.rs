@@ -31,16 +31,16 @@ use crate::{
 
 /// Link, partner and ad that a request names, directly or by a share link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(crate) link: CodeBuf,
-    pub(crate) partner: Option<CodeBuf>,
-    pub(crate) ad: Option<CodeBuf>,
+pub struct Target {
+    pub link: CodeBuf,
+    pub partner: Option<CodeBuf>,
+    pub ad: Option<CodeBuf>,
     /// The share link that was used.
-    pub(crate) slug: Option<CodeBuf>,
+    pub slug: Option<CodeBuf>,
 }
 
 /// What a route names; `None` when it is a share link that nobody has.
-pub(crate) fn target(links: &Links, route: Route) -> Option<Target> {
+pub fn target(links: &Links, route: Route) -> Option<Target> {
     match route {
         Route::Go { link, partner, ad } => Some(Target { link, partner, ad, slug: None }),
         Route::Slug(slug) | Route::About(slug) | Route::Share { slug, .. } | Route::Pixel(slug) => {
@@ -58,39 +58,39 @@ pub(crate) fn target(links: &Links, route: Route) -> Option<Target> {
 
 /// What is known of a request when its destination is chosen.
 #[derive(Debug)]
-pub(crate) struct Visit<'a> {
-    pub(crate) now: Millis,
-    pub(crate) click: EventId,
+pub struct Visit<'a> {
+    pub now: Millis,
+    pub click: EventId,
     /// `None` where the visitor asked not to be known.
-    pub(crate) visitor: Option<VisitorId>,
-    pub(crate) query: Query<'a>,
-    pub(crate) own: &'a Own<'a>,
-    pub(crate) country: &'a str,
-    pub(crate) language: &'a str,
-    pub(crate) device: Device,
+    pub visitor: Option<VisitorId>,
+    pub query: Query<'a>,
+    pub own: &'a Own<'a>,
+    pub country: &'a str,
+    pub language: &'a str,
+    pub device: Device,
     /// Whether reach counts this request.
-    pub(crate) counts: bool,
+    pub counts: bool,
 }
 
 /// Who is credited, under which program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Credit {
-    pub(crate) partner: Option<CodeBuf>,
-    pub(crate) ad: Option<CodeBuf>,
-    pub(crate) program: Option<CodeBuf>,
+pub struct Credit {
+    pub partner: Option<CodeBuf>,
+    pub ad: Option<CodeBuf>,
+    pub program: Option<CodeBuf>,
     /// The partner that was named, when it is not credited.
-    pub(crate) named: Option<CodeBuf>,
-    pub(crate) reason: Option<Reason>,
+    pub named: Option<CodeBuf>,
+    pub reason: Option<Reason>,
     /// For how long the touch can be credited.
-    pub(crate) window_days: u32,
+    pub window_days: u32,
     /// `Domain` of the cookie.
-    pub(crate) domain: Option<Arc<str>>,
+    pub domain: Option<Arc<str>>,
 }
 
 /// Where a request leads.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly every request is a redirect, and lives on the stack")]
-pub(crate) enum Resolution {
+pub enum Resolution {
     Redirect(Redirect),
     /// No such link, and no fallback.
     NotFound,
@@ -100,20 +100,20 @@ pub(crate) enum Resolution {
 
 /// A destination. Its address stands in the scratch buffer that `resolve` was given, rendered.
 #[derive(Debug)]
-pub(crate) struct Redirect {
+pub struct Redirect {
     /// The link, when there is one.
-    pub(crate) link: Option<CodeBuf>,
-    pub(crate) credit: Credit,
+    pub link: Option<CodeBuf>,
+    pub credit: Credit,
     /// The rule that chose the destination, counted from 1; 0 means none.
-    pub(crate) rule: u32,
+    pub rule: u32,
     /// The link's further settings, for the names of our parameters.
-    pub(crate) more: Option<Arc<LinkMore>>,
+    pub more: Option<Arc<LinkMore>>,
     /// The link is unknown or over, and this is where such visitors go.
-    pub(crate) fallback: bool,
+    pub fallback: bool,
 }
 
 /// Chooses the destination and writes its rendered address into `address` (cleared first).
-pub(crate) fn resolve(
+pub fn resolve(
     links: &Links,
     target: Option<&Target>,
     fallback: Option<&str>,
@@ -224,7 +224,7 @@ fn choose<'m>(
 }
 
 /// Who is credited for a click on this link, or why nobody is.
-pub(crate) fn credit(links: &Links, target: &Target, settings: Option<&LinkMore>, scratch: &mut String) -> Credit {
+pub fn credit(links: &Links, target: &Target, settings: Option<&LinkMore>, scratch: &mut String) -> Credit {
     let mut credit = Credit { window_days: WINDOW_DAYS, ..Credit::default() };
     let Some(code) = target.partner else {
         return credit;

@@ -4,7 +4,7 @@ use crate::core::percent;
 
 /// A place to share in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Channel {
+pub enum Channel {
     Whatsapp,
     Facebook,
     X,
@@ -38,19 +38,19 @@ impl Channel {
         (Channel::Sms, "sms", "sms:?&body="),
     ];
 
-    pub(crate) fn from_name(name: &[u8]) -> Option<Channel> {
+    pub fn from_name(name: &[u8]) -> Option<Channel> {
         Self::FORMS
             .iter()
             .find(|(_, known, _)| known.as_bytes().eq_ignore_ascii_case(name))
             .map(|(channel, ..)| *channel)
     }
 
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         self.form().0
     }
 
     /// Appends the address of the share form for `link`.
-    pub(crate) fn address(self, link: &[u8], out: &mut Vec<u8>) {
+    pub fn address(self, link: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(self.form().1.as_bytes());
         percent::encode(link, out);
     }

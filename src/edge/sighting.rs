@@ -21,24 +21,24 @@ const SEC_CH_UA_MOBILE: HeaderName = HeaderName::from_static("sec-ch-ua-mobile")
 
 /// One request, looked at once.
 #[derive(Debug)]
-pub(super) struct Sighting<'a> {
-    pub(super) now: Millis,
-    pub(super) place: Place<'a>,
+pub struct Sighting<'a> {
+    pub now: Millis,
+    pub place: Place<'a>,
     /// The client's address, cut.
-    pub(super) prefix: Prefix,
-    pub(super) agent: &'a Agent,
-    pub(super) device: Device,
-    pub(super) language: Language,
+    pub prefix: Prefix,
+    pub agent: &'a Agent,
+    pub device: Device,
+    pub language: Language,
     /// Host of the Referer.
-    pub(super) referrer: &'a str,
-    pub(super) purpose: Purpose,
+    pub referrer: &'a str,
+    pub purpose: Purpose,
     /// The visitor asked not to be known: no cookie, no visitor id, no token.
-    pub(super) private: bool,
-    pub(super) cookie: Option<Cookie>,
+    pub private: bool,
+    pub cookie: Option<Cookie>,
 }
 
 /// Looks at the headers. One walk over them: a map look-up for each name costs more than the few that browsers send.
-pub(super) fn sight<'a>(
+pub fn sight<'a>(
     headers: &'a HeaderMap,
     client: Client,
     now: Millis,
@@ -92,7 +92,7 @@ pub(super) fn sight<'a>(
 }
 
 impl Sighting<'_> {
-    pub(super) fn class(&self, method_is_head: bool, test: bool, repeat: bool) -> Class {
+    pub fn class(&self, method_is_head: bool, test: bool, repeat: bool) -> Class {
         classify(Signals {
             method_is_head,
             purpose: self.purpose,

@@ -14,7 +14,7 @@ use crate::core::{
 const COOKIE_MAX_DAYS: u32 = 400;
 
 /// What the cookie says after a request: the visitor, the first touch that can still be credited, and the last one.
-pub(super) fn after(
+pub fn after(
     before: Option<&Cookie>,
     visitor: VisitorId,
     touch: Option<Touch>,
@@ -38,7 +38,7 @@ pub(super) fn after(
 }
 
 /// Whether this click repeats the visitor's last one within `window`.
-pub(super) fn repeats(before: Option<&Cookie>, touch: &Touch, window: Duration) -> bool {
+pub fn repeats(before: Option<&Cookie>, touch: &Touch, window: Duration) -> bool {
     let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
     before.and_then(|cookie| cookie.touches).is_some_and(|(_, last)| {
         (last.link, last.partner, last.ad) == (touch.link, touch.partner, touch.ad)
@@ -47,7 +47,7 @@ pub(super) fn repeats(before: Option<&Cookie>, touch: &Touch, window: Duration) 
 }
 
 /// Writes the value of `Set-Cookie` into `out` (cleared first).
-pub(super) fn set_cookie(
+pub fn set_cookie(
     cookie: &Cookie,
     keys: &KeyRing,
     now: Millis,
