@@ -1,21 +1,29 @@
 //! What each worker remembers of User-Agents: a few hundred texts make up nearly all clicks of a day, and reading one
-//! costs microseconds.
+//! costs a microsecond.
 //!
-//! [`AGENTS_CACHED`] places, two for each hash value's remainder, the one used longer ago makes room. The hash is keyed
-//! at random, and the whole text is compared: nobody can be taken for somebody else, and who sends ever new texts only
-//! makes misses.
+//! [`AGENTS_CACHED`] places in sets of four; a text may stand in one set only, which its hash names, and there a place
+//! that was not used since the hand last passed makes room (the CLOCK rule). The hash is keyed at random, and the whole
+//! text is compared: nobody can be taken for somebody else, and who sends ever new texts only makes misses.
 
 use std::{fmt, hash::BuildHasher};
 
 use super::{Agent, Agents};
 use crate::core::limits::{AGENT_MAX_BYTES, AGENTS_CACHED};
 
-const WAYS: usize = 2;
+const WAYS: usize = 4;
+
+/// The hashes stand together, so that one cache line says where to look.
+#[derive(Default)]
+struct Set {
+    hashes: [u64; WAYS],
+    used: [bool; WAYS],
+    hand: usize,
+    entries: [Entry; WAYS],
+}
 
 #[derive(Default)]
-struct Slot {
-    hash: u64,
-    /// Empty in a slot that nobody has used: the empty text is not kept.
+struct Entry {
+    /// Empty in a place that nobody has taken: the empty text is not kept.
     text: Vec<u8>,
     agent: Agent,
 }
@@ -23,8 +31,7 @@ struct Slot {
 /// One worker's memory of User-Agents.
 pub struct AgentCache {
     hasher: foldhash::fast::RandomState,
-    /// In each pair the one used last comes first.
-    pairs: Box<[[Slot; WAYS]]>,
+    sets: Box<[Set]>,
     nobody: Agent,
 }
 
@@ -38,7 +45,7 @@ impl AgentCache {
     pub fn new(agents: &Agents) -> AgentCache {
         AgentCache {
             hasher: foldhash::fast::RandomState::default(),
-            pairs: (0..AGENTS_CACHED / WAYS).map(|_| Default::default()).collect(),
+            sets: (0..AGENTS_CACHED / WAYS).map(|_| Set::default()).collect(),
             nobody: agents.read(b""),
         }
     }
@@ -50,20 +57,31 @@ impl AgentCache {
             return &self.nobody;
         }
         let hash = self.hasher.hash_one(text);
-        let pair = (hash as usize) & (self.pairs.len() - 1);
-        let pair = &mut self.pairs[pair];
-        let is_it = |slot: &Slot| slot.hash == hash && slot.text == text;
-        if !is_it(&pair[0]) {
-            pair.swap(0, 1);
-            if !is_it(&pair[0]) {
-                let slot = &mut pair[0];
-                slot.agent = agents.read(text);
-                slot.hash = hash;
-                slot.text.clear();
-                slot.text.extend_from_slice(text);
-            }
+        let set = (hash as usize) & (self.sets.len() - 1);
+        let set = &mut self.sets[set];
+        let way = set.find(hash, text).unwrap_or_else(|| set.replace(hash, text, agents));
+        set.used[way] = true;
+        &set.entries[way].agent
+    }
+}
+
+impl Set {
+    fn find(&self, hash: u64, text: &[u8]) -> Option<usize> {
+        (0..WAYS).find(|way| self.hashes[*way] == hash && self.entries[*way].text == text)
+    }
+
+    fn replace(&mut self, hash: u64, text: &[u8], agents: &Agents) -> usize {
+        while std::mem::take(&mut self.used[self.hand]) {
+            self.hand = (self.hand + 1) % WAYS;
         }
-        &pair[0].agent
+        let way = self.hand;
+        self.hand = (self.hand + 1) % WAYS;
+        self.hashes[way] = hash;
+        let entry = &mut self.entries[way];
+        entry.agent = agents.read(text);
+        entry.text.clear();
+        entry.text.extend_from_slice(text);
+        way
     }
 }
 
@@ -88,20 +106,25 @@ mod tests {
                 assert_eq!(*cache.get(&agents, text.as_bytes()), agents.read(text.as_bytes()), "{text} in {round}");
             }
         }
-        let kept: usize = cache.pairs.iter().flatten().filter(|slot| !slot.text.is_empty()).count();
+        let kept: usize = cache.sets.iter().flat_map(|set| &set.entries).filter(|entry| !entry.text.is_empty()).count();
         assert!(kept > AGENTS_CACHED / 2, "{kept} are kept");
     }
 
     #[test]
-    fn what_was_used_last_is_still_there() {
+    fn what_is_used_stays() {
         let agents = Agents::load().unwrap();
         let mut cache = AgentCache::new(&agents);
-        cache.pairs = cache.pairs.into_iter().take(1).collect();
-        for text in ["a", "b", "a", "c", "a"] {
+        cache.sets = cache.sets.into_iter().take(1).collect();
+        for text in ["a", "b", "c", "d", "e"] {
             cache.get(&agents, text.as_bytes());
         }
-        let kept: Vec<_> = cache.pairs[0].iter().map(|slot| slot.text.as_slice()).collect();
-        assert_eq!(kept, [b"a", b"c"], "b was used longest ago");
+        // The hand has passed all of them and stands behind `e`, which took the place of `a`.
+        for text in ["b", "f", "g"] {
+            cache.get(&agents, text.as_bytes());
+        }
+        let mut kept: Vec<_> = cache.sets[0].entries.iter().map(|entry| entry.text.as_slice()).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [b"b", b"e", b"f", b"g"], "b was used in between, c and d were not");
     }
 
     #[test]
@@ -111,6 +134,6 @@ mod tests {
         assert_eq!(cache.get(&agents, b"").verdict, Verdict::Bot);
         let long = [b"curl/8 ".as_slice(), &[b'x'; 10_000]].concat();
         assert_eq!(cache.get(&agents, &long).verdict, Verdict::Browser);
-        assert!(cache.pairs.iter().flatten().all(|slot| slot.text.len() <= AGENT_MAX_BYTES));
+        assert!(cache.sets.iter().flat_map(|set| &set.entries).all(|entry| entry.text.len() <= AGENT_MAX_BYTES));
     }
 }
