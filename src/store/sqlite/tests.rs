@@ -321,18 +321,14 @@ fn two_processes_during_an_upgrade_count_each_event_once() {
         let (mut old, mut new) = (sink(&folder).await, sink(&folder).await);
         (old.sums_lag, new.sums_lag) = (3, 5);
         let other = LaneId(2);
+        let reports = reports(&folder).await;
         for at in 0..20 {
             let sink = if at % 3 == 0 { &mut old } else { &mut new };
             let lane = if at % 3 == 0 { LANE } else { other };
             let next = sink.positions().await.unwrap().get(&lane).copied().unwrap_or(0);
             sink.store(&[batch(lane, next, &[click(at)])]).await.unwrap();
+            assert_eq!(totals(&reports).await, (u64::from(at) + 1, u64::from(at) + 1));
         }
-        assert_eq!(totals(&reports(&folder).await).await, (20, 20));
-        let twice: i64 = sqlx::query_scalar("SELECT (SELECT sum(count) FROM reach) - (SELECT count(*) FROM events)")
-            .fetch_one(&mut shell(&folder).await)
-            .await
-            .unwrap();
-        assert_eq!(twice, 0);
     });
 }
 
