@@ -90,17 +90,19 @@ fn drive(links: u64, size: &str) -> anyhow::Result<bool> {
         bail!("the snapshot was not where it should be: {from_catalog} {from_snapshot}");
     }
     let number = |value: &Value| value.as_f64().unwrap_or(f64::INFINITY);
-    let rate = links as f64 / 1_000_000.0;
+    // An unoptimised build shows that it works, not how fast.
+    let slack = if cfg!(debug_assertions) { 10.0 } else { 1.0 };
+    let rate = slack * links as f64 / 1_000_000.0;
     let mut claims = Vec::new();
     let mut claim = |name: &str, value: f64, most: f64| {
         eprintln!("{} {name}: {value:.3} (at most {most:.3})", if value <= most { "ok  " } else { "FAIL" });
         claims.push(json!({"claim": name, "value": value, "at_most": most, "holds": value <= most}));
     };
-    claim("import_seconds", import_seconds, (IMPORT_SECONDS * rate).max(10.0));
+    claim("import_seconds", import_seconds, (IMPORT_SECONDS * rate).max(10.0 * slack));
     claim(
         "ready_from_snapshot_seconds",
         number(&from_snapshot["ready_seconds"]),
-        (READY_SECONDS_PER_LINK * links as f64).max(0.5),
+        (READY_SECONDS_PER_LINK * 1_000_000.0 * rate).max(0.5 * slack),
     );
     claim("change_live_seconds", number(&from_snapshot["live_seconds"]), LIVE_SECONDS);
     // With few links what the process itself needs is larger than all of them.
