@@ -74,7 +74,6 @@ impl<T: Entity, C> Bulk<T, C> {
     }
 
     /// Stores the rows whose references are there, in their order; returns how many, and the others with what they lack.
-    #[expect(clippy::type_complexity, reason = "said in the line above")]
     async fn take(&mut self, rows: Vec<Row<T, C>>) -> Result<(usize, Vec<(Row<T, C>, Vec<Mistake>)>), CatalogError> {
         let mut others = Vec::new();
         let mut items = Vec::with_capacity(rows.len());

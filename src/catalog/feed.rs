@@ -15,7 +15,7 @@ use super::{
     references::{pairs, singles},
 };
 use crate::{
-    core::{code::Code, limits::LOOKUP_CODES, program::Status, time::Millis},
+    core::{code::Code, limits::LOOKUP_CODES, program::Status},
     links::{self, LinkMore, Links, PartnerMore},
 };
 
@@ -261,7 +261,7 @@ impl Indexed for Link {
                 programs: self.programs.into(),
                 rules: self.rules.into(),
                 fallback: self.fallback.map(Into::into),
-                expires_at: self.expires_at.map(|Millis(at)| Millis(at)),
+                expires_at: self.expires_at,
                 max_clicks: self.max_clicks,
                 clicks: 0.into(),
                 to_hosts: self.to_hosts.into_iter().map(Into::into).collect(),

@@ -130,6 +130,7 @@ impl Follower {
         }
         let age_ms = self.heard_at.map_or(0, |heard| (now.0 - heard.0).max(0));
         metrics::gauge!(names::CATALOG_AGE_SECONDS).set(age_ms as f64 / 1_000.0);
+        self.publish_sizes();
         result
     }
 
@@ -180,6 +181,9 @@ impl Follower {
         self.links.applied.store(position.last, Ordering::Release);
         self.position = Some(position);
         self.health.ready(INDEX);
+    }
+
+    fn publish_sizes(&self) {
         let counts = self.links.counts();
         for (kind, count) in [
             ("programs", counts.programs),
@@ -198,9 +202,15 @@ impl Follower {
         let mut saving: Option<JoinHandle<Option<Position>>> = None;
         let mut save_at = tokio::time::Instant::now() + self.options.snapshot_interval;
         while !stop.is_cancelled() {
-            pause = match self.catch_up().await {
+            // A step that is given up half-way does no harm: the position moves behind it.
+            let step = tokio::select! {
+                step = self.catch_up() => step,
+                () = stop.cancelled() => break,
+            };
+            pause = match step {
                 Ok(_) => self.options.poll_interval,
-                Err(_) => (pause * 2).clamp(self.options.poll_interval, CATALOG_BACKOFF_MAX),
+                // A configured pause above the bound stays as it is.
+                Err(_) => (pause * 2).min(CATALOG_BACKOFF_MAX).max(self.options.poll_interval),
             };
             if let Some(task) = saving.take_if(|task| task.is_finished()) {
                 self.note_saved(task.await.ok().flatten());

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::core::{
     code::Code,
-    limits::NAME_MAX_CHARS,
+    limits::{NAME_MAX_CHARS, RULES_MAX_BYTES},
     rule::{self, Rule},
     template,
     time::Millis,
@@ -144,6 +144,11 @@ impl Entity for Link {
         };
         if let Err(error) = rule::check(&mut link.rules) {
             reader.mistake(format!("rules{}", error.field), error.problem);
+        }
+        let rules_bytes =
+            if link.rules.is_empty() { 0 } else { serde_json::to_string(&link.rules).map_or(0, |t| t.len()) };
+        if rules_bytes > RULES_MAX_BYTES {
+            reader.mistake("rules", format!("have {rules_bytes} bytes as JSON: at most {RULES_MAX_BYTES} are allowed"));
         }
         link.check_parameters(reader);
         link.code = code?;

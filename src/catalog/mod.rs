@@ -32,9 +32,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use sqlx::{AnyPool, Executor, any::AnyPoolOptions, migrate::MigrateError};
+use sqlx::{AnyConnection, AnyPool, Connection, Executor, any::AnyPoolOptions, migrate::MigrateError};
 use tokio::sync::OnceCell;
 
 use crate::{config::Config, core::limits::CATALOG_BUSY_TIMEOUT, io::clock::Clock};
@@ -77,6 +78,9 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/catalog/migrati
 
 /// Name of the index's snapshot in the data folder.
 pub const SNAPSHOT_FILE: &str = "links.snapshot";
+/// How often, and after which pause, the schema is tried while another process is at it.
+const MIGRATION_TRIES: u32 = 5;
+const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that read.
 const READERS: u32 = 4;
 
@@ -89,6 +93,8 @@ pub struct Catalog {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
+    /// The same as a URL.
+    address: String,
     writer: AnyPool,
     readers: AnyPool,
     migrated: OnceCell<()>,
@@ -118,7 +124,7 @@ impl Catalog {
         };
         let (writer, readers) = (pool(1)?, pool(READERS)?);
         let (migrated, create) = (OnceCell::new(), AtomicBool::new(create));
-        Ok(Catalog { shared: Arc::new(Shared { path, writer, readers, migrated, create, clock }) })
+        Ok(Catalog { shared: Arc::new(Shared { path, address, writer, readers, migrated, create, clock }) })
     }
 
     /// The catalog that the configuration names. A missing file is made on a first start only: where the edge has a
@@ -152,18 +158,48 @@ impl Catalog {
 
     async fn migrate(&self) -> Result<(), CatalogError> {
         self.make_file()?;
-        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-        MIGRATIONS.run(&self.shared.writer).await.map_err(|error| match error {
-            MigrateError::VersionMissing(found) | MigrateError::VersionTooNew(found, _) => {
-                CatalogError::Newer { found, known }
+        // Another process may be making the same tables: then ours are there when we look again.
+        let mut tries = 1..MIGRATION_TRIES;
+        while let Err(error) = self.make_tables().await {
+            match self.opening(error) {
+                error if error.is_passing() && tries.next().is_some() => tokio::time::sleep(MIGRATION_PAUSE).await,
+                error => return Err(error),
             }
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
-            other => CatalogError::Open { path: self.shared.path.clone(), problem: other.to_string() },
-        })?;
+        }
         let id: String = data_encoding::HEXLOWER.encode(&crate::io::random::bytes::<16>()?);
         sqlx::query("UPDATE feed SET catalog = $1 WHERE catalog = ''").bind(id).execute(&self.shared.writer).await?;
         self.shared.create.store(false, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// On a connection of its own: the pool would try again and again, and say only that it took too long.
+    async fn make_tables(&self) -> Result<(), MigrateError> {
+        let mut connection = AnyConnection::connect(&self.shared.address).await?;
+        sqlx::raw_sql(PRAGMAS).execute(&mut connection).await?;
+        let result = MIGRATIONS.run_direct(None, &mut connection, false).await;
+        connection.close().await?;
+        result
+    }
+
+    /// What a failed migration means.
+    fn opening(&self, error: MigrateError) -> CatalogError {
+        let open = |problem: String| CatalogError::Open { path: self.shared.path.clone(), problem };
+        match error {
+            MigrateError::VersionMissing(found) | MigrateError::VersionTooNew(found, _) => {
+                let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+                CatalogError::Newer { found, known }
+            }
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                // SQLITE_READONLY and SQLITE_NOTADB; the low byte is the code, what is above it a detail.
+                let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+                match code.map(|code| code & 0xff) {
+                    Some(8) => open("it cannot be written: make the file and its folder writable".to_owned()),
+                    Some(26) => open("it is not a SQLite database: restore it, or choose another folder".to_owned()),
+                    _ => error.into(),
+                }
+            }
+            other => open(other.to_string()),
+        }
     }
 
     /// Makes the file and its folder where they are missing, and says plainly where it cannot.

@@ -24,7 +24,7 @@ use super::feed::Position;
 use crate::{
     core::{
         code::Code,
-        limits::{ADDRESS_MAX_BYTES, SNAPSHOT_BLOCK_BYTES},
+        limits::{SNAPSHOT_BLOCK_BYTES, SNAPSHOT_RECORD_MAX_BYTES},
         program::{Attribution, Status},
         rule::Rule,
         time::Millis,
@@ -35,9 +35,8 @@ use crate::{
 const MAGIC: &[u8; 6] = b"FPSNAP";
 const VERSION: u16 = 1;
 const HEAD_BYTES: usize = 6 + 2 + 16 + 8 + 8 + 5 * 8 + 4;
-/// A block ends with the record that reaches [`SNAPSHOT_BLOCK_BYTES`]; the largest record (rules, lists) is far below this.
-const BLOCK_MAX_BYTES: usize = SNAPSHOT_BLOCK_BYTES + (RULES_TEXT_MAX_BYTES + 64 * ADDRESS_MAX_BYTES);
-const RULES_TEXT_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// A block ends with the record that reaches [`SNAPSHOT_BLOCK_BYTES`].
+const BLOCK_MAX_BYTES: usize = SNAPSHOT_BLOCK_BYTES + SNAPSHOT_RECORD_MAX_BYTES;
 
 /// Why a snapshot was not taken.
 #[derive(Debug, thiserror::Error)]

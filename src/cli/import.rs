@@ -69,7 +69,7 @@ impl Kind {
 pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
     let config = global.load()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    runtime.block_on(async move {
         let catalog = Catalog::configured(&config, Clock::System)?;
         catalog.ready().await?;
         let result = match args.kind {

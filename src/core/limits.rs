@@ -31,6 +31,8 @@ pub const DESCRIPTION_MAX_CHARS: usize = 2_000;
 pub const EMAIL_MAX_BYTES: usize = 254;
 /// Rules on one link.
 pub const RULES_MAX: usize = 32;
+/// All rules of one link as JSON, bytes.
+pub const RULES_MAX_BYTES: usize = 256 * 1024;
 /// Values in one condition of a rule, and arms of a split.
 pub const RULE_VALUES_MAX: usize = 64;
 /// Hosts that `?to=` may name on one link.
@@ -61,6 +63,8 @@ pub const LOOKUP_CODES: usize = 256;
 pub const CATALOG_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest pause between two tries to reach the catalog.
 pub const CATALOG_BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// One item in the snapshot file, bytes: rules, lists and addresses at their longest stay below.
+pub const SNAPSHOT_RECORD_MAX_BYTES: usize = 512 * 1024;
 /// Bytes of one checksummed block of the snapshot file.
 pub const SNAPSHOT_BLOCK_BYTES: usize = 256 * 1024;
 /// Rows of one page of a list.
@@ -219,6 +223,13 @@ const _: () = assert!(
 );
 const _: () = assert!(DRAIN_IDLE_GRACE.as_millis() + LINGER_TIMEOUT.as_millis() < DRAIN_TIMEOUT.as_millis());
 const _: () = assert!(RECORD_PAYLOAD_MAX_BYTES < LANE_BUFFER_MAX_BYTES);
+const _: () = assert!(
+    RULES_MAX_BYTES
+        + 2 * CODE_LIST_MAX * (CODE_MAX_BYTES + 1)
+        + TO_HOSTS_MAX * (HOST_MAX_BYTES + 2)
+        + 4 * ADDRESS_MAX_BYTES
+        < SNAPSHOT_RECORD_MAX_BYTES
+);
 const _: () = assert!(BATCH_MAX_BYTES > 2 * RECORD_PAYLOAD_MAX_BYTES);
 const _: () = assert!(RECORD_PAYLOAD_MAX_BYTES <= u16::MAX as usize, "the length has 16 bits in a record's head");
 const _: () = assert!(READ_BYTES > 2 * RECORD_PAYLOAD_MAX_BYTES);

@@ -259,12 +259,41 @@ async fn a_catalog_that_cannot_be_opened_says_why() {
     assert!(error.is_passing() && error.to_string().contains("put the catalog back"), "{error}");
     assert!(!folder.path().join("catalog.db").exists(), "it is not made by the way");
 
+    std::fs::write(folder.path().join("catalog.db"), "x".repeat(8_192)).unwrap();
+    let error = Catalog::open(&url(&folder), true, Clock::System).await.unwrap_err();
+    assert!(error.to_string().contains("not a SQLite database"), "{error}");
+    std::fs::remove_file(folder.path().join("catalog.db")).unwrap();
+
     let catalog = Catalog::open(&url(&folder), true, Clock::System).await.unwrap();
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (999, 'x', 1, x'00', 0)";
     sqlx::query(newer).execute(&catalog.shared.writer).await.unwrap();
     catalog.close().await;
     let error = Catalog::open(&url(&folder), true, Clock::System).await.unwrap_err();
     assert!(matches!(error, CatalogError::Newer { found: 999, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn two_processes_may_make_the_same_catalog() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = url(&folder);
+    let open = || Catalog::open(&address, true, Clock::System);
+    let (one, two, three) = tokio::join!(open(), open(), open());
+    let position = one.unwrap().position().await.unwrap();
+    assert_eq!(two.unwrap().position().await.unwrap(), position);
+    assert_eq!(three.unwrap().position().await.unwrap(), position);
+}
+
+/// As during an import: the write ends with a clear answer, reading goes on.
+#[tokio::test]
+async fn a_catalog_that_somebody_else_writes_is_busy() {
+    let fixture = Fixture::spring().await;
+    let other = Catalog::open(&url(&fixture.folder), false, Clock::System).await.unwrap();
+    let bulk = Bulk::<Program, ()>::begin(&other).await.unwrap();
+    let busy = fixture.try_put::<Program>(json!({"code": "second"})).await.unwrap_err();
+    assert!(matches!(busy, CatalogError::Busy), "{busy}");
+    fixture.catalog.get::<Program>(&["spring"]).await.unwrap();
+    bulk.rollback().await.unwrap();
+    fixture.put::<Program>(json!({"code": "second"})).await;
 }
 
 #[tokio::test]
