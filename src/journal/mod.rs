@@ -86,10 +86,11 @@ impl Journal {
         let probe = folder.join(format!("probe-{}", random()));
         disk.create(&probe).map_err(unusable("write to"))?;
         disk.remove_file(&probe).map_err(unusable("write to"))?;
-        // The folder's own name must be as durable as what is in it.
         disk.sync_dir(&folder).map_err(unusable("sync"))?;
-        if let Some(parent) = folder.parent().filter(|parent| *parent != Path::new("")) {
-            disk.sync_dir(parent).map_err(unusable("sync the parent of"))?;
+        // The folder's own name, and that of every folder that was just made for it, must be as durable as what is in it.
+        // Folders that we may not open were there before.
+        for above in folder.ancestors().skip(1) {
+            let _ = disk.sync_dir(if above == Path::new("") { Path::new(".") } else { above });
         }
         let journal = Journal(Arc::new(Shared::new(disk, settings, clock)));
         journal.look_at_foreign_lanes();

@@ -109,7 +109,6 @@ impl LaneReader {
         reader.list().map_err(|error| JournalError::Read { path: reader.folder.clone(), error })?;
         reader.read_headers()?;
         reader.position = reader.segments.first().copied().unwrap_or(0);
-        reader.counted = reader.position;
         if claim.is_some() {
             reader.shared.orphan_claimed();
             reader.source = Source::Orphan { claim };
@@ -173,9 +172,11 @@ impl LaneReader {
     /// (yet). The batch's end is [`LaneReader::position`]. An error (the disk does not read) loses nothing: call again.
     pub fn next(&mut self, max_records: usize, max_bytes: usize) -> Result<Vec<(u64, Vec<u8>)>, JournalError> {
         let mut records = Vec::new();
-        self.read(max_records, max_bytes, &mut records)
-            .map_err(|error| JournalError::Read { path: self.folder.clone(), error })?;
-        Ok(records)
+        match self.read(max_records, max_bytes, &mut records) {
+            // What was read before the error is good: hand it out, and let the next call meet the error again.
+            Err(error) if records.is_empty() => Err(JournalError::Read { path: self.folder.clone(), error }),
+            _ => Ok(records),
+        }
     }
 
     fn read(&mut self, max_records: usize, max_bytes: usize, records: &mut Vec<(u64, Vec<u8>)>) -> io::Result<()> {
@@ -204,8 +205,6 @@ impl LaneReader {
                 }
                 Ok(Found::Seal { .. }) => self.end_of_segment(next_segment, committed, true)?,
                 Ok(Found::End) => self.end_of_segment(next_segment, committed, false)?,
-                // What was read so far is good: hand it out, and let the next call meet the error again.
-                Err(_) if !records.is_empty() => break,
                 Err(error) => return Err(error),
             }
             self.take_damage();

@@ -56,6 +56,11 @@ impl LaneWatch {
         }
     }
 
+    /// Where its files lie.
+    pub fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
     /// Everything below this sequence number may be read and delivered; nothing at or above it may.
     pub fn committed(&self) -> u64 {
         self.committed.load(Ordering::Acquire)
