@@ -28,15 +28,19 @@ impl Progress {
     fn after(mut self, chunk: &[u8]) -> Progress {
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', chunk) {
-            let length = self.run + end + 1 - start;
-            (start, self.run) = (end + 1, 0);
-            self.bytes += length;
+            let arrived = end + 1 - start;
+            let length = self.run + arrived;
             // A line end alone: before a request line it is skipped (RFC 9112 §2.2), after one it ends the head.
             if length <= 2 {
                 self = Progress::default();
-            } else if self.line == 0 {
-                self.line = self.bytes;
+            } else {
+                self.bytes += arrived;
+                self.run = 0;
+                if self.line == 0 {
+                    self.line = self.bytes;
+                }
             }
+            start = end + 1;
         }
         let rest = chunk.len() - start;
         Progress { bytes: self.bytes + rest, run: self.run + rest, ..self }
