@@ -1,6 +1,8 @@
 //! What sends a request, and its class: `cargo bench --bench class`. Prints first what loading the lists costs in time
 //! and memory.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::{hint::black_box, time::Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};

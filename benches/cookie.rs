@@ -1,5 +1,7 @@
 //! The visitor's cookie: found and verified, changed and signed, on each click.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};

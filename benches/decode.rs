@@ -1,5 +1,7 @@
 //! Decode: a path to what it asks for, and a query to what it says to us.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -1,6 +1,8 @@
 //! Where an address is: `cargo bench --bench geo`. Addresses are drawn at random from the whole of IPv4 and from
 //! 2001::/16, which is worse than visitors are: no look-up finds its path in the cache.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::{
     hint::black_box,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},

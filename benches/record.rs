@@ -1,5 +1,7 @@
 //! Record: the event's encoding, as it goes into the journal's buffer.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -1,5 +1,7 @@
 //! Resolve: a look-up among a million links, who is credited, and the destination put together.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::{hint::black_box, sync::Arc};
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -1,5 +1,7 @@
 //! The click token: signed on each click, verified on each beacon and conversion.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -1,6 +1,8 @@
 //! The catalog is away, while the edge runs and when it starts: redirects go on, clicks are counted, and when it is back
 //! the changes are live again by themselves.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::{
     fs,
     process::ExitCode,
@@ -23,7 +25,7 @@ use common::Size;
 use server::{Options, Server};
 
 fn main() -> ExitCode {
-    let arguments = common::Arguments::parse("catalog-away");
+    let arguments = common::arguments();
     let away_for = match arguments.size {
         Size::Ci => Duration::from_secs(3),
         Size::Full => Duration::from_secs(60),

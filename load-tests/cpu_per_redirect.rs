@@ -5,6 +5,8 @@
 //! nginx with a `map` of the same links, a cookie and a buffered access log. Fingerpost's time is counted until its journal
 //! is drained. Medians over the rounds; what counts is the ratio to nginx inside one run.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::{
     fmt::Write as _,
     net::{SocketAddr, TcpListener, TcpStream},
@@ -44,7 +46,8 @@ struct Cost {
 }
 
 fn main() -> ExitCode {
-    let arguments = common::Arguments::parse("cpu-per-redirect");
+    let arguments = common::arguments();
+    let seed = arguments.seed();
     let plan = match arguments.size {
         Size::Ci => Plan { links: 10_000, rounds: 2, seconds: 2 },
         Size::Full => Plan { links: 100_000, rounds: 7, seconds: 8 },
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
         }
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let script = write_wrk_script(folder.path(), &plan, arguments.seed);
+    let script = write_wrk_script(folder.path(), &plan, seed);
     let floor = build_floor(folder.path());
     let nginx = write_nginx(folder.path(), &plan);
     let (stored, journal_only) = (folder.path().join("stored"), folder.path().join("journal"));

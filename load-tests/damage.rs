@@ -2,6 +2,8 @@
 //! what was touched. Where the damage can be counted, it is counted exactly. `--size full` is 10,000 journals; `--seed N`
 //! replays one.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 mod common;
 
 use std::{collections::BTreeSet, fs, ops::Range, path::Path, path::PathBuf, process::ExitCode, time::Duration};
@@ -275,7 +277,10 @@ fn check(written: &History, harm: &Harm, read: &[(u64, Vec<u8>)], damage: Damage
     let lost = (written.payloads.len() - read.len()) as u64;
     if damage.records > lost || (!harm.is_uncountable && damage.records != lost) {
         let missing: Vec<usize> = (0..written.payloads.len()).filter(|at| !seen.contains(at)).collect();
-        return Err(format!("{lost} records are lost, {damage:?} is reported: {missing:?} of {}", written.payloads.len()));
+        return Err(format!(
+            "{lost} records are lost, {damage:?} is reported: {missing:?} of {}",
+            written.payloads.len()
+        ));
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! The whole data folder lies on a small tmpfs. A ballast file takes the room and gives it back, several times. At the end
 //! every answered click is a row or one of the clicks that the report calls missing: answered = rows + missing.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -51,7 +53,7 @@ impl Drop for SmallDisk {
 }
 
 fn main() -> ExitCode {
-    let arguments = common::Arguments::parse("disk-full");
+    let arguments = common::arguments();
     let (rounds, full_for) = match arguments.size {
         Size::Ci => (2, Duration::from_secs(3)),
         Size::Full => (10, Duration::from_secs(10)),

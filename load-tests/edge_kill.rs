@@ -4,6 +4,8 @@
 //! tags in `export events` are compared: every answered tag is there, and no tag is there twice. Tags that were sent and
 //! never answered may be there or not.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::{
     net::SocketAddr,
     process::ExitCode,
@@ -28,14 +30,15 @@ use server::{Options, Server};
 const CLIENTS: usize = 16;
 
 fn main() -> ExitCode {
-    let arguments = common::Arguments::parse("edge-kill");
+    let arguments = common::arguments();
+    let seed = arguments.seed();
     let kills = match arguments.size {
         Size::Ci => 50,
         Size::Full => 1_000,
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut random = Random::new(arguments.seed);
-    println!("edge-kill: {kills} kills, seed {}", arguments.seed);
+    let mut random = Random::new(seed);
+    println!("edge-kill: {kills} kills, seed {}", seed);
     let mut answered = Vec::new();
     let next_tag = Arc::new(AtomicU64::new(0));
     let started = Instant::now();
@@ -77,7 +80,7 @@ fn main() -> ExitCode {
         arguments.size,
         ok,
         serde_json::json!({
-            "seed": arguments.seed, "kills": kills, "sent": next_tag.load(Ordering::Relaxed), "answered": answered.len(),
+            "seed": seed, "kills": kills, "sent": next_tag.load(Ordering::Relaxed), "answered": answered.len(),
             "rows": rows, "sum_of_report": sum, "lost": lost.len(), "twice": twice.len(),
             "seconds": started.elapsed().as_secs(),
         }),

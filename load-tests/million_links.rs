@@ -7,6 +7,8 @@
 //! their own, whose resident memory says what a link costs. The last line is one JSON object; the exit code is 1 when a claim
 //! of PERFORMANCE.md does not hold.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::{
     fs::File,
     io::{BufWriter, Write},

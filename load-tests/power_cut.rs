@@ -3,6 +3,8 @@
 //!
 //! First it shows that it can fail: with a disk whose syncs do nothing, records must get lost.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 mod common;
 #[path = "common/crash.rs"]
 mod crash;

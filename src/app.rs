@@ -85,7 +85,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let stop = CancellationToken::new();
     let (ended, mut part_ended) = mpsc::channel::<&'static str>(1);
     let links = Arc::clone(&shared.links);
-    let workers = Workers::start(&config.edge, sockets, &shared, tls.clone(), &journal, ended.clone())?;
+    let workers = Workers::start(&config.edge, sockets, &shared, tls.as_ref(), &journal, &ended)?;
     let pump_stop = CancellationToken::new();
     let sink = sqlite::LazySink::new(config.data.join(sqlite::FILE), clock.clone());
     let options = pump::Options::new(config.sink.linger, u64::from_le_bytes(random::bytes::<8>()?));
@@ -127,7 +127,10 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     }
     match (broken, outcome) {
         (Some(part), _) => bail!("{part} ended by itself; the log says why"),
-        (None, Ok(Ok(_))) => Ok(tracing::info!("stopped")),
+        (None, Ok(Ok(_))) => {
+            tracing::info!("stopped");
+            Ok(())
+        }
         (None, Ok(Err(error))) => Err(error).context("the pump could not start"),
         (None, Err(_)) => bail!("the pump ended by itself; the log says why"),
     }

@@ -1,5 +1,7 @@
 //! Every answer of the edge, and the record that it leaves.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 mod support;
 
 use support::{Client, Options, Response, Server, api, client::BROWSER, rows};

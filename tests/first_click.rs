@@ -1,5 +1,7 @@
 //! The main job, end to end: a link is clicked, the visitor arrives, the click is counted.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 mod support;
 
 use support::{Client, Options, Server, api, client::BROWSER, eventually, rows, run};

@@ -1,6 +1,7 @@
 //! Guards the shape of the house: a room imports only from floors below its own, no file outgrows a reader's patience,
 //! and each one opens by saying why it is there. Tests obey too.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
 #![allow(clippy::unwrap_used, reason = "a test may end where it cannot go on")]
 
 use std::{

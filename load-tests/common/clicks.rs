@@ -1,5 +1,7 @@
 //! Tagged clicks, and what the reports made of them.
 
+#![allow(dead_code, unreachable_pub, reason = "each program uses its part")]
+
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader},

@@ -26,8 +26,10 @@ impl JournalLanes {
 
 struct JournalLane(LaneReader);
 
-fn lane_error(error: JournalError) -> LaneError {
-    LaneError(error.to_string())
+impl From<JournalError> for LaneError {
+    fn from(error: JournalError) -> LaneError {
+        LaneError(error.to_string())
+    }
 }
 
 impl Lanes for JournalLanes {
@@ -37,7 +39,7 @@ impl Lanes for JournalLanes {
     }
 
     fn claim_orphans(&mut self) -> Result<Vec<Box<dyn LaneSource>>, LaneError> {
-        let orphans = self.journal.claim_orphans().map_err(lane_error)?;
+        let orphans = self.journal.claim_orphans()?;
         Ok(orphans.into_iter().map(|reader| Box::new(JournalLane(reader)) as Box<dyn LaneSource>).collect())
     }
 
@@ -64,7 +66,7 @@ impl LaneSource for JournalLane {
     }
 
     fn next(&mut self, max_events: usize, max_bytes: usize) -> Result<Vec<(u64, Vec<u8>)>, LaneError> {
-        self.0.next(max_events, max_bytes).map_err(lane_error)
+        Ok(self.0.next(max_events, max_bytes)?)
     }
 
     fn position(&self) -> u64 {
@@ -80,7 +82,7 @@ impl LaneSource for JournalLane {
     }
 
     fn delivered(&mut self, next: u64) -> Result<(), LaneError> {
-        self.0.delivered(next).map_err(lane_error)
+        Ok(self.0.delivered(next)?)
     }
 
     fn finished(&self) -> bool {
@@ -88,6 +90,6 @@ impl LaneSource for JournalLane {
     }
 
     fn remove(&mut self) -> Result<(), LaneError> {
-        self.0.remove().map_err(lane_error)
+        Ok(self.0.remove()?)
     }
 }

@@ -79,7 +79,7 @@ impl Scrape {
             Condition::Good => self.health.ready(JOURNAL),
             // Visitors go on while the journal takes nothing, or get a 503 that says so: the machine stays in.
             Condition::Degraded(reason) | Condition::Refusing(reason) => {
-                self.health.set(JOURNAL, State::Degraded, reason)
+                self.health.set(JOURNAL, State::Degraded, reason);
             }
         }
     }

@@ -75,9 +75,9 @@ impl Workers {
         edge: &config::Edge,
         sockets: Sockets,
         shared: &Arc<edge::Shared>,
-        tls: Option<TlsHandle>,
+        tls: Option<&TlsHandle>,
         journal: &Journal,
-        ended: mpsc::Sender<&'static str>,
+        ended: &mpsc::Sender<&'static str>,
     ) -> anyhow::Result<Workers> {
         let drain = CancellationToken::new();
         let mut workers = Workers {
@@ -88,7 +88,7 @@ impl Workers {
             drain_timeout: edge.drain_timeout,
         };
         for (number, listeners) in sockets.of_workers.into_iter().enumerate() {
-            let kind = |tls_socket: bool| match (&tls, tls_socket) {
+            let kind = |tls_socket: bool| match (tls, tls_socket) {
                 (Some(handle), true) => Kind::Tls(handle.clone()),
                 _ => Kind::Clear,
             };

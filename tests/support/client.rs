@@ -1,6 +1,6 @@
 //! A small blocking HTTP/1.1 client: what a browser sends, one connection kept alive.
 
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

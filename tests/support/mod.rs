@@ -1,6 +1,6 @@
 //! What the tests of the whole binary share.
 
-#![allow(dead_code, unused_imports, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test uses its part")]
 
 pub mod client;
 pub mod server;

@@ -1,6 +1,6 @@
 //! Starts the real binary on free ports, in a folder of its own, and stops it in every way there is.
 
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 use std::{
     io::{BufRead, BufReader},
