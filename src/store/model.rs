@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{BoxFuture, Dimension, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, counts};
 use crate::core::{
     code::Code,
-    event::{Class, Event, Kind},
+    event::{Event, Kind},
     id::EventId,
     time::{HOUR_MS, Millis},
 };
