@@ -275,7 +275,10 @@ fn check(written: &History, harm: &Harm, read: &[(u64, Vec<u8>)], damage: Damage
     let lost = (written.payloads.len() - read.len()) as u64;
     if damage.records > lost || (!harm.is_uncountable && damage.records != lost) {
         let missing: Vec<usize> = (0..written.payloads.len()).filter(|at| !seen.contains(at)).collect();
-        return Err(format!("{lost} records are lost, {damage:?} is reported: {missing:?} of {}", written.payloads.len()));
+        return Err(format!(
+            "{lost} records are lost, {damage:?} is reported: {missing:?} of {}",
+            written.payloads.len()
+        ));
     }
     Ok(())
 }

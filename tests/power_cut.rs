@@ -12,7 +12,10 @@ fn no_acknowledged_record_is_lost() {
         tally.add(crash::live(seed, Lie::None).unwrap_or_else(|error| panic!("seed {seed}: {error}")));
     }
     assert!(tally.acknowledged > 5_000 && tally.recovered > 3_000, "the seeds must do something: {tally:?}");
-    assert!(tally.failed_syncs > 20 && tally.failed_writes > 20 && tally.torn_bytes > 0 && tally.kills > 10, "{tally:?}");
+    assert!(
+        tally.failed_syncs > 20 && tally.failed_writes > 20 && tally.torn_bytes > 0 && tally.kills > 10,
+        "{tally:?}"
+    );
 }
 
 /// A test that cannot fail proves nothing: with a disk whose sync does nothing, records must get lost.

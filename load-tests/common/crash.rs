@@ -94,7 +94,11 @@ fn payload(record: u64) -> Vec<u8> {
 fn record_of(bytes: &[u8]) -> Result<u64, String> {
     let head = bytes.get(..8).and_then(|head| head.try_into().ok()).ok_or("a record without a number")?;
     let record = u64::from_le_bytes(head);
-    if payload(record) == bytes { Ok(record) } else { Err(format!("record {record} has other bytes than were written")) }
+    if payload(record) == bytes {
+        Ok(record)
+    } else {
+        Err(format!("record {record} has other bytes than were written"))
+    }
 }
 
 /// Lives one life; the error says what was broken.
@@ -104,7 +108,8 @@ pub(crate) fn live(seed: u64, lie: Lie) -> Result<Tally, String> {
     let disk = SimDisk::new(rng.u64());
     disk.set_lie(lie);
     let settings = settings(&mut rng, end);
-    let journal = Journal::open(disk.shared(), settings.clone(), Clock::manual(Millis(0))).map_err(|e| e.to_string())?;
+    let journal =
+        Journal::open(disk.shared(), settings.clone(), Clock::manual(Millis(0))).map_err(|e| e.to_string())?;
     let lane = LaneId(u128::from(rng.u64()));
     let writer = journal.lane_with(lane, rng.u64()).map_err(|e| e.to_string())?;
     let reader = journal.reader(writer.watch());

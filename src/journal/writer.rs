@@ -303,7 +303,7 @@ impl LaneWriter {
         };
         if let Some(full) = self.current.take() {
             let sync = self.shared.settings.durability == Durability::Process;
-            self.push_seal(full, sync, false);
+            self.push_seal(&full, sync, false);
         }
         let path = self.watch.folder.join(segment::file_name(self.group_first));
         if let Err(error) = self.adopt(&spare, &path) {
@@ -375,7 +375,7 @@ impl LaneWriter {
         }
         let _ = self.sealing(&current, false).cut(&self.shared);
         if sync {
-            self.push_seal(current, true, false);
+            self.push_seal(&current, true, false);
         }
     }
 
@@ -389,7 +389,7 @@ impl LaneWriter {
         if self.failed.is_none() {
             self.shared.set_condition(self.watch.id, Condition::Degraded(reason.clone()));
         }
-        if !self.current.as_ref().is_some_and(|current| Some(current.serial) == segment) {
+        if self.current.as_ref().is_none_or(|current| Some(current.serial) != segment) {
             return;
         }
         match self.in_flight {
@@ -468,8 +468,8 @@ impl LaneWriter {
         }));
     }
 
-    fn push_seal(&mut self, current: Current, sync: bool, last: bool) {
-        let segment = self.sealing(&current, sync);
+    fn push_seal(&mut self, current: &Current, sync: bool, last: bool) {
+        let segment = self.sealing(current, sync);
         self.jobs.push_back(Job(Work::Seal { shared: Arc::clone(&self.shared), segment, last }));
     }
 
@@ -549,7 +549,7 @@ impl LaneWriter {
             self.shared.ledger().set(spare.path, 0);
         }
         match self.current.take() {
-            Some(current) => self.push_seal(current, true, true),
+            Some(current) => self.push_seal(&current, true, true),
             None => {
                 self.watch.close();
                 self.shared.signal.raise();
