@@ -88,23 +88,17 @@ fn the_end_of_a_sealed_lane_can_only_be_damaged_not_torn() {
 
 #[test]
 fn a_record_that_a_visitor_planted_in_a_payload_is_never_believed() {
-    // The visitor knows the format and the next sequence number, but not the salt. Every key that is not the lane's:
-    for salt in 0..2_000_u64 {
+    // The visitor knows the format and the next sequence number, but not the salt. Only with that (the last one) would a
+    // forged record pass, which shows that the forgery is good in everything else.
+    for (salt, is_known) in [(0, false), (1, false), (98, false), (u64::MAX, false), (99, true)] {
         let mut planted = vec![0; record::HEAD_BYTES];
         planted.extend_from_slice(b"forged");
         record::finish(&mut planted, record::Key::new(salt), record::Kind::Event, 1, 0);
-        let ours = salt == 99;
-        if salt % 100 != 99 {
-            continue;
-        }
         let disk = killed(&[&[&planted], &[b"good"]]);
         disk.corrupt(&segment(0), |bytes| bytes[HEADER_BYTES] ^= 1).unwrap();
         let mut reader = orphan(&disk);
         let records = read_all(&mut reader);
-        assert_eq!(payloads(&records).contains(&&b"forged"[..]), ours, "salt {salt}");
-        if !ours {
-            assert_eq!(payloads(&records), [b"good"]);
-        }
+        assert_eq!(payloads(&records), [if is_known { &b"forged"[..] } else { b"good" }], "salt {salt}");
     }
 }
 
