@@ -230,7 +230,8 @@ mod tests {
     fn who_is_asked_must_be_clear() {
         use Refusal::{HostDiffers, HostInvalid, HostMissing, HostTwice};
         let (old, one, two) = (Version::HTTP_10, Version::HTTP_11, Version::HTTP_2);
-        let cases: [(Version, &str, &[&str], Result<(), Refusal>); 17] = [
+        type Case<'a> = (Version, &'a str, &'a [&'a str], Result<(), Refusal>);
+        let cases: [Case<'_>; 17] = [
             (one, "/", &["a"], Ok(())),
             (one, "/", &[], Err(HostMissing)),
             (old, "/", &[], Ok(())),

@@ -6,7 +6,12 @@
 
 use std::io;
 
-use super::{admit::Refusal, life::Life, life::Phase, watched::Watch};
+use super::{
+    admit::Refusal,
+    counters::CloseReason,
+    life::{Life, Phase},
+    watched::Watch,
+};
 use crate::core::limits::{HEAD_MAX_BYTES, REQUEST_LINE_MAX_BYTES};
 
 /// How much of a head has arrived, bytes with their line ends.
@@ -77,6 +82,7 @@ impl Watch for HeadWatch {
             && let Some(refusal) = life.head.get().too_large()
         {
             life.refusal.set(Some(refusal));
+            life.worker.counters.count_closed(CloseReason::Refused);
             return Err(io::Error::other("the head is too large"));
         }
         Ok(())

@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::{self, Protocols, Settings},
-    life::Worker,
+    worker::Worker,
 };
 pub use super::{
     connection::{Kind, Peer, Service},
     counters::{CloseReason, ConnectionCounters},
-    life::Deadlines,
+    worker::Deadlines,
 };
 use crate::core::limits::ACCEPT_PAUSE;
 

@@ -12,3 +12,4 @@ mod head;
 mod life;
 mod socket;
 mod watched;
+mod worker;

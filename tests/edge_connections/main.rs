@@ -2,6 +2,8 @@
 //!
 //! Each test runs a worker in its own thread-bound runtime, on port 0, with a service that says who asked.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 #[path = "../support/http.rs"]
 mod http_client;
 

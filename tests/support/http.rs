@@ -3,6 +3,7 @@
 
 // Each test program uses its own part of it.
 #![allow(dead_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
