@@ -185,27 +185,27 @@ async fn close<IO: Stream>(io: &mut IO, answer: Option<Refusal>, sending: bool) 
     Ok(())
 }
 
-/// `service` must see the bytes in the order of the calls: what this does before its future is polled happens while hyper parses.
+/// hyper calls this while it parses, so what happens before the future begins still finds the head's bytes as they came.
 fn answer_http1<S: Service>(
     shared: &Rc<Shared<S>>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + use<S> {
     let shared = Rc::clone(shared);
     let has_body = !request.body().is_end_stream();
-    let admitted = admit::check(&request, || head::is_framed_twice(&shared.life));
+    let sizes_known = shared.life.head_is_small();
+    let admitted = admit::check(&request, sizes_known, || head::is_framed_twice(&shared.life));
     shared.life.request_begins(has_body);
     async move {
         let life = &shared.life;
-        let answered = match admitted {
-            Ok(()) => respond(&shared, request, has_body).await,
-            Err(refusal) => Err(refusal),
+        let mut response = match admitted {
+            Ok(()) => {
+                let wait = has_body.then(|| life.worker.body_wait());
+                let mut call = pin!(shared.service.call(request, &shared.peer));
+                let late = || refuse_http1(life, Refusal::Late, CloseReason::Body);
+                poll_fn(|cx| poll_in_time(wait.as_deref(), call.as_mut(), cx, late)).await
+            }
+            Err(refusal) => refuse_http1(life, refusal, CloseReason::Refused),
         };
-        let mut response = answered.unwrap_or_else(|refusal| {
-            let reason = if refusal == Refusal::Late { CloseReason::Body } else { CloseReason::Refused };
-            life.worker.counters.count_closed(reason);
-            life.say_close();
-            refusal.response()
-        });
         if life.said_close() || life.worker.is_draining() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -214,19 +214,24 @@ fn answer_http1<S: Service>(
     }
 }
 
-/// The service's answer, unless the request's body does not arrive in time.
-async fn respond<S: Service>(
-    shared: &Shared<S>,
-    request: Request<Incoming>,
-    has_body: bool,
-) -> Result<Response<Full<Bytes>>, Refusal> {
-    let wait: Option<Rc<BodyWait>> = has_body.then(|| shared.life.worker.body_wait());
-    let mut call = pin!(shared.service.call(request, &shared.peer));
-    poll_fn(|cx| match &wait {
-        Some(wait) if wait.poll_expired(cx) => Poll::Ready(Err(Refusal::Late)),
-        _ => call.as_mut().poll(cx).map(Ok),
-    })
-    .await
+#[cold]
+fn refuse_http1(life: &Life, refusal: Refusal, reason: CloseReason) -> Response<Full<Bytes>> {
+    life.worker.counters.count_closed(reason);
+    life.say_close();
+    refusal.response()
+}
+
+/// The service's answer, or `late` when the request's body has not arrived in time.
+fn poll_in_time<F: Future>(
+    wait: Option<&BodyWait>,
+    call: Pin<&mut F>,
+    cx: &mut Context<'_>,
+    late: impl FnOnce() -> F::Output,
+) -> Poll<F::Output> {
+    match wait {
+        Some(wait) if wait.poll_expired(cx) => Poll::Ready(late()),
+        _ => call.poll(cx),
+    }
 }
 
 // === HTTP/2 ===
@@ -266,13 +271,17 @@ fn answer_http2<S: Service>(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<S> {
     let (shared, stream) = (Rc::clone(shared), OpenStream::new(&shared.life));
+    let has_body = !request.body().is_end_stream();
+    let admitted = admit::check(&request, false, || false);
     async move {
-        let has_body = !request.body().is_end_stream();
-        let answered = match admit::check(&request, || false) {
-            Ok(()) => respond(&shared, request, has_body).await,
-            Err(refusal) => Err(refusal),
+        let response = match admitted {
+            Ok(()) => {
+                let wait = has_body.then(|| shared.life.worker.body_wait());
+                let mut call = pin!(shared.service.call(request, &shared.peer));
+                poll_fn(|cx| poll_in_time(wait.as_deref(), call.as_mut(), cx, || Refusal::Late.response())).await
+            }
+            Err(refusal) => refusal.response(),
         };
-        let response = answered.unwrap_or_else(Refusal::response);
         Ok(response.map(|body| Answer::new(body, stream)))
     }
 }
@@ -350,6 +359,9 @@ impl Protocols {
         // 100 header fields are its default, which it keeps without an allocation only when nobody sets it.
         http1
             .header_read_timeout(None)
+            // A client that has said all may listen on (RFC 9112 §9.6), and what it asked is recorded anyway. Looking for its end while we
+            // work would also cost a read and a new buffer for each request.
+            .half_close(true)
             .max_header_size(limits::REQUEST_LINE_MAX_BYTES + limits::HEAD_MAX_BYTES + 4)
             .max_buf_size(limits::REQUEST_LINE_MAX_BYTES + limits::HEAD_MAX_BYTES + 1_024);
         let mut http2 = http2::Builder::new(LocalExecutor);

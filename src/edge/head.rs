@@ -14,6 +14,10 @@ use super::{
 };
 use crate::core::limits::{HEAD_MAX_BYTES, REQUEST_LINE_MAX_BYTES};
 
+/// Heads within a read of so many bytes need not be measured.
+const SMALL_BYTES: usize =
+    if REQUEST_LINE_MAX_BYTES < HEAD_MAX_BYTES { REQUEST_LINE_MAX_BYTES } else { HEAD_MAX_BYTES };
+
 /// How much of a head has arrived, bytes with their line ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
@@ -95,9 +99,11 @@ impl Watch for HeadWatch {
         life.head_bytes_arrived();
         let before = life.head.get();
         remember(life, chunk, before.is_begun());
-        if before.is_begun() || !chunk.ends_with(b"\r\n\r\n") {
+        let whole = !before.is_begun() && chunk.ends_with(b"\r\n\r\n");
+        if !whole {
             life.head.set(before.after(chunk));
         }
+        life.set_head_is_small(whole && chunk.len() <= SMALL_BYTES);
         Ok(())
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct Life {
     body: Cell<bool>,
     had_body: Cell<bool>,
     pub(super) head: Cell<Progress>,
+    /// HTTP/1: what was read last were whole heads, and all of it together is smaller than any bound.
+    small: Cell<bool>,
     /// HTTP/1: the client was told that its connection ends with this answer, because of what it sent.
     close: Cell<bool>,
     /// HTTP/1: the answer that hyper cannot give, to be written when it has let go of the socket.
@@ -73,6 +75,7 @@ impl Life {
             body: Cell::new(false),
             had_body: Cell::new(false),
             head: Cell::default(),
+            small: Cell::new(false),
             close: Cell::new(false),
             refusal: Cell::new(None),
             ending: Cell::new(None),
@@ -195,6 +198,14 @@ impl Life {
             self.body.set(true);
             self.head.set(Progress::default());
         }
+    }
+
+    pub(super) fn set_head_is_small(&self, small: bool) {
+        self.small.set(small);
+    }
+
+    pub(super) fn head_is_small(&self) -> bool {
+        self.small.get()
     }
 
     pub(super) fn say_close(&self) {

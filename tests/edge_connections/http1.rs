@@ -88,6 +88,22 @@ fn ways_to_ask() {
     });
 }
 
+/// Who has said all may still listen (RFC 9112 §9.6).
+#[test]
+fn half_closed_clients_are_answered() {
+    in_worker(async {
+        let server = Server::start(Options::default());
+        let mut client = server.raw().await;
+        client.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await;
+        tokio::io::AsyncWriteExt::shutdown(&mut client.io).await.unwrap();
+        server.called(1).await;
+        server.service.let_go.notify_waiters();
+        assert_eq!(client.answer().await.unwrap().status, 200);
+        assert_eq!(client.closed().await, b"");
+        server.open(0).await;
+    });
+}
+
 #[test]
 fn one_valid_host() {
     in_worker(async {
