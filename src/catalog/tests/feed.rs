@@ -102,9 +102,10 @@ async fn a_change_is_live_within_a_poll_and_the_snapshot_is_written_at_the_end()
     let follower = follower(&fixture, &health).await;
     let (links, stop) = (follower.links(), CancellationToken::new());
     let task = tokio::spawn(follower.run(stop.clone()));
-    until("the first load", || links.counts().links == 1).await;
+    until("the first load", || links.applied.load(Ordering::Acquire) == 4).await;
     fixture.put::<Link>(json!({"code": "new", "address": "https://a.example"})).await;
-    until("the change", || links.links.contains_key("new")).await;
+    until("the change", || links.applied.load(Ordering::Acquire) == 5).await;
+    assert!(links.links.contains_key("new"));
     stop.cancel();
     task.await.unwrap();
     let again = self::follower(&fixture, &Health::default()).await;
@@ -119,7 +120,7 @@ async fn the_edge_goes_on_while_the_catalog_is_away() {
     let first = follower(&fixture, &Health::default()).await;
     let links = first.links();
     let task = tokio::spawn(first.run(stop.clone()));
-    until("the first load", || links.counts().links == 1).await;
+    until("the first load", || links.applied.load(Ordering::Acquire) == 4).await;
     stop.cancel();
     task.await.unwrap();
     fixture.catalog.close().await;
