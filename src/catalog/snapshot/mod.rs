@@ -3,8 +3,8 @@
 //! ```text
 //! file    = head block* end
 //! head    = "FPSNAP" version:u16 catalog:[u8;16] sequence:u64 saved_at:i64 counts:[u64;5] crc:u32
-//! block   = length:u32 (> 0) crc:u32 record*          at most a little over SNAPSHOT_BLOCK_BYTES
-//! end     = 0:u32 records:u32 crc of the five counts as met
+//! block   = length:u32 (> 0) crc:u32 record*          SNAPSHOT_BLOCK_BYTES and the record that reaches them
+//! end     = 0:u32 crc:u32                               of the five counts as met
 //! record  = kind:u8 fields
 //! text    = length:varint bytes
 //! ```
