@@ -1,1 +1,257 @@
+//! A running server: the only place that knows everyone. Resolve → bind → run → drain.
+//!
+//! Order at the end: stop accepting, drain connections, seal the journal, flush the pump, write the snapshot. Every part
+//! has a name and a deadline; a part that ends before it was told to ends the process, because half a server lies.
 
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
+use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{self, ApiState, ops::OpsState},
+    catalog::{self, Catalog, Follower},
+    config::{self, Config},
+    edge::{self, tls::TlsHandle},
+    enrich::{Enrich, GeoFiles},
+    io::{clock::Clock, disk::SystemDisk, random},
+    journal::{self, Journal},
+    links::Links,
+    pump::{self, Pump},
+    store::{Reports, sqlite},
+    telemetry::{health::Health, logs, metrics::Metrics},
+};
+
+mod addresses;
+mod click_limits;
+mod demo;
+pub(crate) mod keys;
+mod lanes;
+mod reload;
+mod scrape;
+mod workers;
+
+use addresses::Addresses;
+use workers::Workers;
+
+/// Threads of the control plane: the API, the catalog's follower, signals.
+const CONTROL_THREADS: usize = 2;
+/// How long the control plane may take to end after everything else has.
+const CONTROL_STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) fn serve(config: Config, with_demo: bool) -> anyhow::Result<()> {
+    let form = match config.log.format {
+        config::LogFormat::Human => logs::Form::Human,
+        config::LogFormat::Json => logs::Form::Json,
+    };
+    logs::install(form, &config.log.level)?;
+    let metrics = Arc::new(Metrics::install()?);
+    let control = control_runtime()?;
+    let result = control.block_on(run(config, with_demo, metrics));
+    control.shutdown_timeout(CONTROL_STOP_TIMEOUT);
+    result
+}
+
+fn control_runtime() -> anyhow::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(CONTROL_THREADS).thread_name("control").enable_all();
+    builder.build().context("cannot start the control plane's threads")
+}
+
+/// What was made from the configuration before anything listens.
+struct Parts {
+    config: Arc<Config>,
+    clock: Clock,
+    health: Health,
+    shared: Arc<edge::Shared>,
+    tls: Option<TlsHandle>,
+    catalog: Catalog,
+    follower: Follower,
+    journal: Journal,
+    reports: Arc<dyn Reports>,
+}
+
+async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::Result<()> {
+    let parts = resolve(config, with_demo).await?;
+    let control = TcpListener::bind(parts.config.control.listen).await.with_context(|| listen("control", &parts))?;
+    let ops = TcpListener::bind(parts.config.ops.listen).await.with_context(|| listen("ops", &parts))?;
+    let sockets = workers::bind(&parts.config.edge)?;
+    let addresses = Addresses::of(&sockets, &control, &ops)?;
+
+    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports } = parts;
+    let stop = CancellationToken::new();
+    let (ended, mut part_ended) = mpsc::channel::<&'static str>(1);
+    let links = Arc::clone(&shared.links);
+    let workers = Workers::start(&config.edge, sockets, &shared, tls.as_ref(), &journal, &ended)?;
+    let pump_stop = CancellationToken::new();
+    let sink = sqlite::LazySink::new(config.data.join(sqlite::FILE), clock.clone());
+    let options = pump::Options::new(config.sink.linger, u64::from_le_bytes(random::bytes::<8>()?));
+    let source = Box::new(lanes::JournalLanes::new(journal.clone()));
+    let pump = Pump::new(source, Box::new(sink), options, clock.clone(), health.clone()).spawn(pump_stop.clone())?;
+
+    let scrape = scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links));
+    let api = api::router(ApiState { catalog: catalog.clone(), reports: Arc::clone(&reports) });
+    let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
+    let tasks: Vec<JoinHandle<()>> = vec![
+        owned("control listener", serve_http(control, api, stop.clone()), &stop, &ended),
+        owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
+        owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
+        owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
+        owned("upkeep", scrape.upkeep(stop.clone()), &stop, &ended),
+    ];
+    addresses.write(&config.data)?;
+    tracing::info!(edge = ?addresses.edge, tls = ?addresses.edge_tls, control = %addresses.control, ops = %addresses.ops, "ready");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    if with_demo {
+        demo::print(&config.data, &addresses);
+    }
+
+    let broken = reload::until_stopped(&config, &shared, tls.as_ref(), &mut part_ended).await?;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    let untold = workers.drain().await;
+    pump_stop.cancel();
+    let outcome = tokio::task::spawn_blocking(move || pump.join()).await?;
+    stop.cancel();
+    for task in tasks {
+        let _ = tokio::time::timeout(CONTROL_STOP_TIMEOUT, task).await;
+    }
+    catalog.close().await;
+    if untold > 0 {
+        tracing::warn!(
+            clicks = untold,
+            "clicks were answered without a record, and the journal took no note of them to the end"
+        );
+    }
+    match (broken, outcome) {
+        (Some(part), _) => bail!("{part} ended by itself; the log says why"),
+        (None, Ok(Ok(_))) => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        (None, Ok(Err(error))) => Err(error).context("the pump could not start"),
+        (None, Err(_)) => bail!("the pump ended by itself; the log says why"),
+    }
+}
+
+fn listen(which: &str, parts: &Parts) -> String {
+    let address = if which == "control" { parts.config.control.listen } else { parts.config.ops.listen };
+    format!("cannot listen on {address} ({which}.listen): free the address or choose another")
+}
+
+/// Everything that can be wrong is wrong before anybody is let in.
+async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
+    let config = Arc::new(config);
+    let clock = Clock::System;
+    let health = Health::default();
+    prepare_data_folder(&config.data)?;
+    let keys = Arc::new(ArcSwap::from_pointee(keys::load_or_create(&config.keys.file, clock.now())?));
+    let enrich = Enrich::load(geo_files(&config))?;
+    let tls = match &config.edge.tls.certificates[..] {
+        [] => None,
+        certificates => Some(TlsHandle::new(edge::tls::load(certificates, clock.now())?)),
+    };
+    let journal = Journal::open(SystemDisk::shared(), journal_settings(&config), clock.clone())?;
+    let catalog = Catalog::configured(&config, clock.clone())?;
+    if with_demo {
+        demo::fill(&catalog).await?;
+    }
+    let options = catalog::FollowerOptions {
+        poll_interval: config.catalog.poll_interval,
+        snapshot_interval: config.catalog.snapshot_interval,
+        snapshot_file: config.data.join(catalog::SNAPSHOT_FILE),
+    };
+    let mut follower = Follower::start(catalog.clone(), health.clone(), clock.clone(), options).await;
+    if let Err(error) = follower.catch_up().await
+        && !follower.is_loaded()
+    {
+        return Err(error).context("there is neither a catalog nor a snapshot of it to serve");
+    }
+    if let Err(error) = catalog.ensure_admin_token(&config.data.join("admin-token")).await {
+        tracing::warn!(%error, "the admin token cannot be checked while the catalog is away");
+    }
+    let reports: Arc<dyn Reports> = Arc::new(sqlite::LazyReports::new(config.data.join(sqlite::FILE)));
+    let links: Arc<Links> = follower.links();
+    let shared = Arc::new(edge::Shared { links, keys, enrich, clock: clock.clone(), settings: edge_settings(&config) });
+    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports })
+}
+
+/// Makes the folder, and says at once when it cannot be written.
+pub(crate) fn prepare_data_folder(data: &Path) -> anyhow::Result<()> {
+    let mend = || {
+        format!("the data folder {} cannot be written: make it writable, or name another with --data", data.display())
+    };
+    // It holds keys and e-mail addresses: nobody else's to read.
+    let mut builder = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700).recursive(true).create(data).with_context(mend)?;
+    probe(data).with_context(mend)
+}
+
+/// A file can be made here, and removed again.
+fn probe(folder: &Path) -> std::io::Result<()> {
+    let probe = folder.join(format!(".probe-{}", std::process::id()));
+    std::fs::write(&probe, b"")?;
+    std::fs::remove_file(&probe)
+}
+
+pub(crate) fn geo_files(config: &Config) -> GeoFiles<'_> {
+    GeoFiles {
+        country: config.geo.country.as_deref(),
+        city: config.geo.city.as_deref(),
+        asn: config.geo.asn.as_deref(),
+    }
+}
+
+fn journal_settings(config: &Config) -> journal::Settings {
+    journal::Settings {
+        folder: config.data.join("journal"),
+        durability: match config.journal.durability {
+            config::Durability::Process => journal::Durability::Process,
+            config::Durability::Disk => journal::Durability::Disk,
+        },
+        sync_interval: config.journal.sync_interval,
+        segment_bytes: config.journal.segment_bytes,
+        max_bytes: config.journal.max_bytes,
+    }
+}
+
+fn edge_settings(config: &Config) -> edge::Settings {
+    edge::Settings {
+        trusted_proxies: config.edge.trusted_proxies.clone(),
+        url: config.edge.url.clone(),
+        fallback: config.edge.fallback.clone(),
+        honour_dnt: config.edge.honour_dnt,
+        repeat_window: config.edge.repeat_window,
+        secure_cookie: config.edge.secure_cookie,
+        when_full: config.journal.when_full,
+    }
+}
+
+/// Runs a part of the control plane. Its end before `stop` is the end of the process.
+fn owned(
+    name: &'static str,
+    part: impl Future<Output = ()> + Send + 'static,
+    stop: &CancellationToken,
+    ended: &mpsc::Sender<&'static str>,
+) -> JoinHandle<()> {
+    let (stop, ended) = (stop.clone(), ended.clone());
+    let watched = tokio::spawn(part);
+    tokio::spawn(async move {
+        let result = watched.await;
+        if let Err(error) = &result {
+            tracing::error!(part = name, %error, "a part has failed");
+        }
+        if !stop.is_cancelled() {
+            let _ = ended.try_send(name);
+        }
+    })
+}
+
+async fn serve_http(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await }).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "a listener has failed");
+    }
+}

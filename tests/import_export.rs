@@ -1,5 +1,6 @@
 //! `fingerpost import` and `fingerpost export` with the real binary.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use std::{fs, path::PathBuf};

@@ -33,6 +33,7 @@ mod ads;
 mod auth;
 mod items;
 mod links;
+pub mod ops;
 mod partners;
 mod problem;
 mod programs;

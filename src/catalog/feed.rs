@@ -3,7 +3,7 @@
 //! A change row says only what changed, not how: whoever applies it reads the current rows. So applying twice, or a change
 //! that a load had seen already, does no harm, and a load needs no lock: it notes the feed's number first.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
@@ -186,7 +186,7 @@ fn put_plain_link(links: &Links, row: &AnyRow, met: &mut Option<Met>) -> Result<
     let mut columns = RowReader::new(row);
     let code = columns.code()?;
     note(met, Kind::Link, &code);
-    links.links.insert(code, links::Link { address: columns.text()?.into(), more: None });
+    links.links.insert(&code, columns.text()?, None);
     Ok(())
 }
 
@@ -212,14 +212,14 @@ fn sweep(links: &Links, mut met: Met) {
     met.0.sort_unstable();
     links.programs.retain(|code, _| met.has(Kind::Program, code));
     links.partners.retain(|code, _| met.has(Kind::Partner, code));
-    links.links.retain(|code, _| met.has(Kind::Link, code));
+    links.links.retain(|code| met.has(Kind::Link, code));
     links.ads.retain(|key| met.has(Kind::Ad, key));
     links.share_links.retain(|code, _| met.has(Kind::ShareLink, code));
 }
 
 fn partner(status: Status, programs: Vec<Code>, allowed: Vec<Code>) -> links::Partner {
     let more = (!programs.is_empty() || !allowed.is_empty())
-        .then(|| Box::new(PartnerMore { programs: programs.into(), allowed: allowed.into() }));
+        .then(|| Arc::new(PartnerMore { programs: programs.into(), allowed: allowed.into() }));
     links::Partner { status, more }
 }
 
@@ -255,7 +255,7 @@ impl Indexed for Link {
     /// A name alone is not worth the 200 bytes of [`LinkMore`]: where nothing else is set the edge goes without it.
     fn insert_into(self, links: &Links) {
         let more = (!self.is_plain()).then(|| {
-            Box::new(LinkMore {
+            Arc::new(LinkMore {
                 name: self.name.into(),
                 partner: self.partner,
                 programs: self.programs.into(),
@@ -270,7 +270,7 @@ impl Indexed for Link {
                 ad_parameter: self.ad_parameter.map(Into::into),
             })
         });
-        links.insert_link(self.code, links::Link { address: self.address.into(), more });
+        links.insert_link(&self.code, links::Link { address: self.address.into(), more });
     }
 
     fn remove_from(links: &Links, key: &str) {

@@ -1,6 +1,14 @@
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+//! `fingerpost serve`.
 
-pub(crate) fn run(_global: &super::Global, _args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("under construction")
+use crate::app;
+
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Fill an empty catalog with a small example, and print addresses to try
+    #[arg(long)]
+    demo: bool,
+}
+
+pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
+    app::serve(global.load()?, args.demo)
 }

@@ -138,6 +138,14 @@ impl FromStr for Code {
     }
 }
 
+impl From<&Code> for CodeBuf {
+    fn from(code: &Code) -> CodeBuf {
+        let mut bytes = [0; CODE_MAX_BYTES];
+        bytes[..code.len()].copy_from_slice(code.as_bytes());
+        CodeBuf { len: code.len() as u8, bytes }
+    }
+}
+
 impl From<CodeBuf> for Code {
     fn from(code: CodeBuf) -> Code {
         Code(code.as_str().into())

@@ -267,6 +267,8 @@ impl Event {
 /// Why nobody, or not all of what was asked for, is credited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
+    /// No link, or no share link, has this code: the visitor went to the general fallback.
+    UnknownLink,
     /// No partner has this code.
     UnknownPartner,
     /// The partner is paused, rejected or pending.
@@ -293,6 +295,7 @@ impl Reason {
     /// The word for it in events, reports and exports.
     pub const fn label(self) -> &'static str {
         match self {
+            Reason::UnknownLink => "unknown_link",
             Reason::UnknownPartner => "unknown_partner",
             Reason::PartnerInactive => "partner_inactive",
             Reason::LinkOfAnotherPartner => "link_of_another_partner",

@@ -99,6 +99,14 @@ pub const SUBS: usize = 5;
 pub const REFERRER_MAX_BYTES: usize = 128;
 /// Short texts that come from enrichment (city, network, browser …), bytes each.
 pub const LABEL_MAX_BYTES: usize = 64;
+/// User-Agent that is looked at, bytes; the rest is cut off. Bounds each worker's cache to half a MiB.
+pub const AGENT_MAX_BYTES: usize = 512;
+/// Names of browser and operating system as recorded, bytes.
+pub const AGENT_NAME_MAX_BYTES: usize = 31;
+/// User-Agents that each worker remembers: a power of two.
+pub const AGENTS_CACHED: usize = 1_024;
+/// Language tag as recorded, bytes.
+pub const LANGUAGE_MAX_BYTES: usize = 16;
 
 // === Connections ===
 
@@ -127,6 +135,28 @@ pub const H2_STREAMS_MAX: u32 = 128;
 pub const H2_CONTROL_FRAMES_FREE: u32 = 1_000;
 /// PROXY protocol v2 header, bytes (v1 is at most 107).
 pub const PROXY_HEADER_MAX_BYTES: usize = 16 + 4 * 1024;
+/// HTTP/2 resets (RST_STREAM) that a connection may send beyond one for four requests.
+pub const H2_RESETS_FREE: u32 = 100;
+/// A DATA frame of fewer bytes that does not end its stream counts as a control frame.
+pub const H2_TINY_DATA_BYTES: u32 = 32;
+/// Streams that were reset before we looked at them, and streams that we reset for the client's errors, of one HTTP/2 connection.
+pub const H2_PENDING_RESETS_MAX: usize = 64;
+/// Receive window of one HTTP/2 stream, bytes.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 16 * 1024;
+/// Receive window of one HTTP/2 connection, bytes (RFC 9113 §6.9.2 lets nobody start with less than 65,535).
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 64 * 1024;
+/// Response bytes that one HTTP/2 stream holds while the client does not read.
+pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Response bytes that the kernel holds for one connection (SO_SNDBUF; the kernel doubles it for its own bookkeeping).
+pub const SOCKET_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Connections that wait in one listener to be accepted.
+pub const SOCKET_BACKLOG: i32 = 4_096;
+/// A worker that has run out of file descriptors leaves its listeners alone for that long.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// After an answer that ends the connection, what the client still sends is read for that long, so that the answer arrives.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// While draining, a connection without a request may still send one for that long; it is told to close with the answer.
+pub const DRAIN_IDLE_GRACE: Duration = Duration::from_secs(1);
 
 // === Journal ===
 
@@ -138,6 +168,16 @@ pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 pub const SEGMENT_MIN_BYTES: u64 = 256 * 1024;
 /// Records that one lane may hold in memory before the first write.
 pub const LANE_BUFFER_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// A lane that cannot write asks for a new segment that often.
+pub const LANE_RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Hours for which a lane remembers clicks that it could not record; older ones are added to the oldest.
+pub const SHED_HOURS_MAX: usize = 168;
+/// Groups that were refused, as far back as a waiter may still ask.
+pub const REFUSED_GROUPS_MAX: usize = 64;
+/// A reader reads a segment in pieces of this size, bytes.
+pub const READ_BYTES: usize = 64 * 1024;
+/// A piece of a segment that cannot be read so many times is taken for damaged.
+pub const READ_ATTEMPTS_MAX: u32 = 5;
 
 // === Pump ===
 
@@ -146,7 +186,31 @@ pub const BATCH_MAX_EVENTS: usize = 10_000;
 /// Bytes of one sink batch.
 pub const BATCH_MAX_BYTES: usize = 4 * 1024 * 1024;
 
+/// First wait after a sink that does not answer; doubles with each try.
+pub const RETRY_MIN: Duration = Duration::from_millis(100);
+/// Longest wait between two tries.
+pub const RETRY_MAX: Duration = Duration::from_secs(15);
+/// How often the pump looks for lanes that nobody owns.
+pub const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(2);
+
+// === Event store ===
+
+/// Events whose sums are not written yet; a report sums them when it is asked.
+pub const SUMS_LAG_MAX_EVENTS: u64 = 50_000;
+/// Sums held in memory before they are written.
+pub const SUMS_KEYS_MAX: usize = 50_000;
+/// Events that one row may stand for. 2^22 such rows still sum up below 2^63.
+pub const EVENT_COUNT_MAX: u64 = 1 << 40;
+/// Time of an event: the last millisecond of the year 9999, as RFC 3339 can write it.
+pub const EVENT_TIME_MAX_MS: i64 = 253_402_300_799_999;
+/// Rows that an export reads at once.
+pub const EXPORT_PAGE_ROWS: u32 = 2_000;
+
 // === Shutdown ===
+
+/// The pump may deliver what is left for that long after everything else has stopped. What it does not manage waits in
+/// the journal for the next start.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections may finish for that long after SIGTERM.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -155,7 +219,12 @@ const fn base64_len(raw: usize) -> usize {
     (raw * 4).div_ceil(3)
 }
 const _: () = assert!("fp=".len() + base64_len(COOKIE_RAW_MAX_BYTES) <= COOKIE_MAX_BYTES);
+const _: () = assert!(AGENTS_CACHED.is_power_of_two() && AGENT_NAME_MAX_BYTES <= LABEL_MAX_BYTES);
 const _: () = assert!(CODE_MAX_BYTES < 256, "lengths are one byte on the wire");
+const _: () = assert!(
+    H2_CONNECTION_WINDOW_BYTES >= H2_STREAM_WINDOW_BYTES && EVENT_BODY_MAX_BYTES < H2_STREAM_WINDOW_BYTES as usize
+);
+const _: () = assert!(DRAIN_IDLE_GRACE.as_millis() + LINGER_TIMEOUT.as_millis() < DRAIN_TIMEOUT.as_millis());
 const _: () = assert!(RECORD_PAYLOAD_MAX_BYTES < LANE_BUFFER_MAX_BYTES);
 const _: () = assert!(
     RULES_MAX_BYTES
@@ -165,6 +234,8 @@ const _: () = assert!(
         < SNAPSHOT_RECORD_MAX_BYTES
 );
 const _: () = assert!(BATCH_MAX_BYTES > 2 * RECORD_PAYLOAD_MAX_BYTES);
+const _: () = assert!(RECORD_PAYLOAD_MAX_BYTES <= u16::MAX as usize, "the length has 16 bits in a record's head");
+const _: () = assert!(READ_BYTES > 2 * RECORD_PAYLOAD_MAX_BYTES);
 const _: () = assert!(SEGMENT_MIN_BYTES as usize > 4 * RECORD_PAYLOAD_MAX_BYTES);
 const _: () =
     assert!(ADDRESS_MAX_BYTES + REQUEST_LINE_MAX_BYTES + base64_len(TOKEN_RAW_MAX_BYTES) < LOCATION_MAX_BYTES);

@@ -61,6 +61,7 @@ pub struct Arm {
 }
 
 /// What a rule may ask about a request.
+#[expect(missing_debug_implementations, reason = "holds a closure")]
 pub struct Facts<'a> {
     pub country: &'a str,
     pub device: Device,

@@ -1,1 +1,44 @@
+//! The edge: answers tracking links.
 //!
+//! One request is one flat function of early returns (`service.rs`): decode → resolve → record → respond. `decode`,
+//! `resolve` and `respond` are pure; the click is in the journal before its redirect leaves. Each worker is a thread with
+//! its own runtime, listener and journal lane, and shares nothing that it writes.
+//!
+//! | files | what |
+//! |---|---|
+//! | `listener` `connection` `admit` `life` `watched` `socket` `counters` | connections, and every deadline of theirs |
+//! | `tls` `proxy` `head` `guard` | what comes before a request: certificates, PROXY header, head limits, HTTP/2 floods |
+//! | `service` `click` `note` | one request, from its head to its recorded answer |
+//! | `decode` `query` `client` `sighting` | what is asked, and by whom |
+//! | `resolve` `destination` `share` `visitor` | where it leads, who is credited, what the cookie says |
+//! | `record` `respond` `about` `beacon` | the event, the answer |
+
+pub mod connection;
+pub mod counters;
+pub mod listener;
+pub mod proxy;
+pub mod tls;
+
+mod about;
+mod admit;
+mod beacon;
+mod click;
+pub mod client;
+pub mod decode;
+pub mod destination;
+mod guard;
+mod head;
+mod life;
+mod note;
+pub mod query;
+pub mod record;
+pub mod resolve;
+mod respond;
+mod service;
+pub mod share;
+pub mod sighting;
+mod socket;
+pub mod visitor;
+mod watched;
+
+pub use service::{Edge, Settings, Shared};

@@ -23,17 +23,22 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file another name in the same folder, in one step; a file of that name is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Claims a lock file for this process (created where missing); `None` when somebody else holds it. Dropping the
     /// guard, or the end of the process, gives it back.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>>;
+    /// Whether somebody holds this lock file. Creates nothing; a missing file is not held.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// A claim that ends when it is dropped.
 pub trait LockGuard: Send + Sync + std::fmt::Debug {}
 
 /// An open file. Offsets are bytes from its start.
+#[expect(clippy::len_without_is_empty, reason = "a size on disk, not a collection's")]
 pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// Writes all of `bytes` at `offset`, or fails; after an error any part may have been written.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -88,6 +93,10 @@ impl Disk for SystemDisk {
         fs::remove_dir(path)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
     }
@@ -95,10 +104,31 @@ impl Disk for SystemDisk {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Box::new(FileLock(file)))),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            // Whoever held it before may have deleted the file in the meantime: such a lock keeps nobody out.
+            Ok(()) if is_same_file(&file, path) => Ok(Some(Box::new(FileLock(file)))),
+            Ok(()) | Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        };
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn is_same_file(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(ours), Ok(named)) => ours.dev() == named.dev() && ours.ino() == named.ino(),
+        _ => false,
     }
 }
 

@@ -2,4 +2,6 @@
 
 pub mod clock;
 pub mod disk;
+pub mod net;
 pub mod random;
+pub mod sim;

@@ -13,6 +13,10 @@ use crate::core::{
     time::Millis,
 };
 
+#[cfg(test)]
+pub(crate) mod model;
+pub mod question;
+pub mod rows;
 pub mod sqlite;
 
 /// A future that a trait object can return.
@@ -102,6 +106,11 @@ impl Dimension {
         }
     }
 
+    /// Whether its values are points in time.
+    pub const fn is_time(self) -> bool {
+        matches!(self, Dimension::Hour | Dimension::Day)
+    }
+
     pub fn from_label(label: &str) -> Option<Dimension> {
         Dimension::ALL.iter().copied().find(|d| d.label() == label)
     }
@@ -120,15 +129,25 @@ pub struct Filter {
     pub ad: Option<Code>,
 }
 
+impl Filter {
+    /// Whether it names no program, link, partner or ad.
+    pub const fn is_time_only(&self) -> bool {
+        self.program.is_none() && self.link.is_none() && self.partner.is_none() && self.ad.is_none()
+    }
+}
+
 /// A question about reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReachQuery {
     pub filter: Filter,
     /// Dimensions of a row, in the order of its columns; none gives one row with the totals.
     pub by: Vec<Dimension>,
+    /// Leaves unique visitors out (0 in every row). They alone need the rows of events; the rest comes from sums, in no time.
+    pub without_visitors: bool,
 }
 
-/// One row of reach. By class, every class has its row; else only human and repeat requests count.
+/// One row of reach. By class, every class has its row; else only human and repeat requests count. Rows come with times
+/// ascending, then most clicks first, then by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReachRow {
     /// One value for each dimension that was asked for. Hours and days in RFC 3339; empty means none.
@@ -138,11 +157,12 @@ pub struct ReachRow {
     pub shares: u64,
     /// Different visitors (with a cookie) among the views and clicks that count.
     pub unique_visitors: u64,
-    /// Clicks that were answered but could not be recorded in these hours. They have no dimension but time: 0 in a row by anything else.
+    /// Clicks that were answered but could not be recorded in these hours. They have no dimension but time: 0 in a row by
+    /// anything else, and where the filter names a program, link, partner or ad.
     pub missing: u64,
 }
 
-/// One line for each link × partner × ad.
+/// One line for each link × partner × ad, most clicks first, then by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LinkRow {
     pub link: String,

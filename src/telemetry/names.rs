@@ -7,6 +7,38 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+/// What Prometheus calls the type. The name says it, by Prometheus' own naming rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Metric {
+    pub fn kind(&self) -> Kind {
+        if self.name.ends_with("_total") {
+            Kind::Counter
+        } else if self.name.ends_with("_duration_seconds") {
+            Kind::Histogram
+        } else {
+            Kind::Gauge
+        }
+    }
+
+    /// Base unit, where the name has one.
+    pub fn unit(&self) -> Option<metrics::Unit> {
+        let name = self.name.trim_end_matches("_total");
+        if name.ends_with("_seconds") {
+            Some(metrics::Unit::Seconds)
+        } else if name.ends_with("_bytes") {
+            Some(metrics::Unit::Bytes)
+        } else {
+            None
+        }
+    }
+}
+
 macro_rules! metrics {
     ($($constant:ident = $name:literal, $help:literal;)*) => {
         $(#[doc = $help] pub const $constant: &str = $name;)*
@@ -26,6 +58,7 @@ metrics! {
     // journal
     JOURNAL_BYTES = "fingerpost_journal_bytes", "Bytes of journal segments on disk, all lanes.";
     JOURNAL_LANES = "fingerpost_journal_lanes", "Lanes on disk: this process's and orphans.";
+    JOURNAL_ORPHANS = "fingerpost_journal_orphan_lanes", "Lanes that an earlier process left and that are not drained yet.";
     JOURNAL_APPENDED = "fingerpost_journal_appended_records_total", "Records that lanes took.";
     JOURNAL_COMMITS = "fingerpost_journal_commits_total", "Groups of records that were written.";
     JOURNAL_SYNCS = "fingerpost_journal_syncs_total", "fdatasync calls.";

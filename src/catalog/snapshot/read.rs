@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, BufReader, Read},
     path::Path,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 use super::{
@@ -14,12 +14,12 @@ use super::{
 use crate::{
     catalog::feed::Position,
     core::{
-        code::Code,
+        code::{Code, CodeBuf},
         program::{Attribution, Status},
         rule::Rule,
         time::Millis,
     },
-    links::{Counts, Link, LinkMore, Links, Partner, PartnerMore, Program, ShareLink},
+    links::{Counts, LinkMore, Links, Partner, PartnerMore, Program, ShareLink},
 };
 
 /// Fills an empty index from `path`; after an error it is empty again. `None` when there is no file. Blocking.
@@ -162,7 +162,7 @@ impl<'b> Cursor<'b> {
                     status: Status::from_word(self.text()?)?,
                     attribution: Attribution::from_word(self.text()?)?,
                     window_days: u32::try_from(self.number()?).ok()?,
-                    domain: self.optional()?,
+                    domain: self.optional()?.map(Into::into),
                 };
                 links.programs.insert(code, program);
             }
@@ -171,17 +171,17 @@ impl<'b> Cursor<'b> {
                 let status = Status::from_word(self.text()?)?;
                 let (programs, allowed) = (self.list(Cursor::code)?, self.list(Cursor::code)?);
                 let more =
-                    (!programs.is_empty() || !allowed.is_empty()).then(|| Box::new(PartnerMore { programs, allowed }));
+                    (!programs.is_empty() || !allowed.is_empty()).then(|| Arc::new(PartnerMore { programs, allowed }));
                 links.partners.insert(code, Partner { status, more });
             }
             PLAIN_LINK => {
-                let code = self.code()?;
-                links.links.insert(code, Link { address: self.text()?.into(), more: None });
+                let code = CodeBuf::new(self.text()?.as_bytes())?;
+                links.links.insert(&code, self.text()?, None);
             }
             LINK => {
                 let code = self.code()?;
-                let (address, more) = (self.text()?.into(), Some(Box::new(self.more()?)));
-                links.links.insert(code, Link { address, more });
+                let (address, more) = (self.text()?, Some(Arc::new(self.more()?)));
+                links.links.insert(&code, address, more);
             }
             AD => {
                 links.ads.insert(self.text()?.into());

@@ -112,13 +112,14 @@ pub(in crate::catalog) fn save(path: &Path, links: &Links, position: &Position, 
             blocks.list(more.map_or(&[][..], |more| &more.allowed));
             blocks.end()?;
         }
-        for entry in &links.links {
-            match &entry.value().more {
-                Some(more) => blocks.link(entry.key(), &entry.value().address, more)?,
+        for entry in links.links.iter() {
+            let (code, address) = (entry.key().code(), entry.key().address());
+            match entry.value() {
+                Some(more) => blocks.link(code, address, more)?,
                 None => {
                     blocks.begin(PLAIN_LINK);
-                    blocks.text(entry.key());
-                    blocks.text(&entry.value().address);
+                    blocks.text(code);
+                    blocks.text(address);
                     blocks.end()?;
                 }
             }

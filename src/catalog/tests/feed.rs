@@ -32,7 +32,7 @@ async fn every_change_reaches_the_index() {
     assert_eq!(links.counts(), Counts { programs: 1, links: 1, partners: 1, ads: 1, share_links: 0 });
     let mut scratch = String::new();
     assert!(links.has_ad("abc123", "website2", &mut scratch));
-    assert!(links.links.get("haircare").unwrap().more.is_none(), "a plain link takes no more");
+    assert!(links.links.get("haircare").unwrap().more().is_none(), "a plain link takes no more");
 
     fixture.put::<Program>(json!({"code": "spring", "status": "paused", "window_days": 5})).await;
     fixture.put::<Partner>(json!({"code": "p2", "allowed": ["haircare"]})).await;
@@ -47,7 +47,7 @@ async fn every_change_reaches_the_index() {
     assert_eq!(links.programs.get("spring").unwrap().window_days, 5);
     assert_eq!(links.partners.get("p2").unwrap().more.as_ref().unwrap().allowed.len(), 1);
     let link = links.links.get("haircare").unwrap();
-    assert_eq!((&*link.address, link.more.as_ref().unwrap().max_clicks), ("https://new.example/", Some(5)));
+    assert_eq!((link.address(), link.more().unwrap().max_clicks), ("https://new.example/", Some(5)));
     drop(link);
     assert!(links.has_ad("p2", "mail", &mut scratch) && !links.has_ad("abc123", "website2", &mut scratch));
     assert_eq!(links.share_links.get(share.slug.as_str()).unwrap().partner.as_str(), "p2");
@@ -69,7 +69,7 @@ async fn counted_clicks_survive_a_change() {
     follower.catch_up().await.unwrap();
     let links = follower.links();
     let link = links.links.get("few").unwrap();
-    assert_eq!(link.more.as_ref().unwrap().clicks.load(Ordering::Relaxed), 4);
+    assert_eq!(link.more().unwrap().clicks.load(Ordering::Relaxed), 4);
 }
 
 #[tokio::test]

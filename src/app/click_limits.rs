@@ -1,0 +1,39 @@
+//! Links that end after a number of clicks: what the reports know is counted in, so that a restart, or another edge, does not
+//! begin at zero. Between two looks edges that share a link may together overshoot its limit a little.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{links::Links, store::Reports};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) async fn follow(links: Arc<Links>, reports: Arc<dyn Reports>, stop: CancellationToken) {
+    let mut failed = false;
+    loop {
+        if let Err(error) = take(&links, &*reports).await {
+            if !std::mem::replace(&mut failed, true) {
+                tracing::debug!(%error, "clicks of limited links cannot be counted in yet");
+            }
+        } else {
+            failed = false;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+/// Raises the counters to what the reports know.
+pub(super) async fn take(links: &Links, reports: &dyn Reports) -> Result<(), crate::store::ReportError> {
+    let limited = links.limited();
+    if limited.is_empty() {
+        return Ok(());
+    }
+    for (code, clicks) in reports.link_clicks(&limited).await? {
+        links.raise_clicks(code.as_str(), clicks);
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! What a scrape reads that no part reports by itself: connections, journal, index. Also turns the journal's condition into
+//! readiness.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::{counter, gauge};
+use tokio_util::sync::CancellationToken;
+
+use super::workers::Workers;
+use crate::{
+    edge::listener::{CloseReason, ConnectionCounters},
+    journal::{Condition, Journal},
+    links::Links,
+    telemetry::{
+        edge::EdgeCounters,
+        health::{Health, State},
+        metrics::Metrics,
+        names,
+    },
+};
+
+/// How often samples are folded and the journal's condition is told.
+const UPKEEP_INTERVAL: Duration = Duration::from_millis(500);
+const JOURNAL: &str = "journal";
+
+#[derive(Clone)]
+pub(super) struct Scrape {
+    metrics: Arc<Metrics>,
+    workers: Vec<Arc<EdgeCounters>>,
+    connections: Vec<Arc<ConnectionCounters>>,
+    journal: Journal,
+    health: Health,
+    links: Arc<Links>,
+}
+
+impl Scrape {
+    pub(super) fn new(
+        metrics: Arc<Metrics>,
+        workers: &Workers,
+        journal: Journal,
+        health: Health,
+        links: Arc<Links>,
+    ) -> Scrape {
+        let scrape = Scrape {
+            metrics,
+            workers: workers.counters.clone(),
+            connections: workers.connections.clone(),
+            journal,
+            health,
+            links,
+        };
+        scrape.tell_condition();
+        scrape
+    }
+
+    pub(super) fn render(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
+        let scrape = self.clone();
+        Arc::new(move || {
+            scrape.collect();
+            scrape.metrics.render(&scrape.workers)
+        })
+    }
+
+    pub(super) async fn upkeep(self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {
+                    self.metrics.upkeep();
+                    self.tell_condition();
+                }
+            }
+        }
+    }
+
+    fn tell_condition(&self) {
+        match self.journal.condition() {
+            Condition::Good => self.health.ready(JOURNAL),
+            // Visitors go on while the journal takes nothing, or get a 503 that says so: the machine stays in.
+            Condition::Degraded(reason) | Condition::Refusing(reason) => {
+                self.health.set(JOURNAL, State::Degraded, reason);
+            }
+        }
+    }
+
+    fn collect(&self) {
+        let sum =
+            |read: &dyn Fn(&ConnectionCounters) -> u64| self.connections.iter().map(|worker| read(worker)).sum::<u64>();
+        gauge!(names::CONNECTIONS).set(sum(&ConnectionCounters::open) as f64);
+        counter!(names::CONNECTIONS_ACCEPTED).absolute(sum(&ConnectionCounters::accepted));
+        for reason in CloseReason::ALL {
+            counter!(names::CONNECTIONS_CLOSED, "reason" => reason.tag())
+                .absolute(sum(&|worker| worker.closed(reason)));
+        }
+        let stats = self.journal.stats();
+        gauge!(names::JOURNAL_BYTES).set(stats.bytes as f64);
+        gauge!(names::JOURNAL_LANES).set(stats.lanes as f64);
+        counter!(names::JOURNAL_APPENDED).absolute(stats.appended);
+        counter!(names::JOURNAL_COMMITS).absolute(stats.commits);
+        counter!(names::JOURNAL_SYNCS).absolute(stats.syncs);
+        for (kind, count) in
+            [("write", stats.failed_writes), ("sync", stats.failed_syncs), ("reserve", stats.failed_reservations)]
+        {
+            counter!(names::JOURNAL_FAILURES, "kind" => kind).absolute(count);
+        }
+        counter!(names::JOURNAL_DAMAGED).absolute(stats.damaged);
+        counter!(names::JOURNAL_TORN_BYTES).absolute(stats.torn_bytes);
+        let counts = self.links.counts();
+        for (kind, count) in [
+            ("programs", counts.programs),
+            ("links", counts.links),
+            ("partners", counts.partners),
+            ("ads", counts.ads),
+            ("share_links", counts.share_links),
+        ] {
+            gauge!(names::LINKS, "kind" => kind).set(count as f64);
+        }
+    }
+}

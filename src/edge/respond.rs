@@ -1,0 +1,170 @@
+//! Respond: from a decision to the bytes. Pure; header names and fixed values are made once, at compile time.
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{
+        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LOCATION,
+        REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use http_body_util::Full;
+
+/// What the edge answers.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NOINDEX: HeaderValue = HeaderValue::from_static("noindex");
+/// What browsers do by default, said aloud: the landing page learns our host, not the path with the partner's code.
+const REFERRER: HeaderValue = HeaderValue::from_static("strict-origin-when-cross-origin");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const ANY: HeaderValue = HeaderValue::from_static("*");
+
+/// A transparent GIF of one pixel (GIF89a).
+const PIXEL: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\
+\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
+
+fn fixed(status: StatusCode, body: &'static [u8]) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from_static(body)));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.reserve(8);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(REFERRER_POLICY, REFERRER);
+    headers.insert(X_ROBOTS_TAG, NOINDEX);
+    answer
+}
+
+/// 302. Both texts are visible ASCII by construction; should one ever not be, nobody is redirected anywhere.
+pub(crate) fn redirect(location: &[u8], cookie: Option<&[u8]>) -> Answer {
+    let mut both = BytesMut::with_capacity(location.len() + cookie.map_or(0, <[u8]>::len));
+    both.extend_from_slice(location);
+    both.extend_from_slice(cookie.unwrap_or_default());
+    let mut location_value = both.freeze();
+    let cookie_value = location_value.split_off(location.len());
+    let Ok(location_value) = HeaderValue::from_maybe_shared(location_value) else {
+        return text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "This link's address cannot be sent. Its owner has to mend it.\n",
+        );
+    };
+    let mut answer = fixed(StatusCode::FOUND, b"");
+    answer.headers_mut().insert(LOCATION, location_value);
+    if cookie.is_some()
+        && let Ok(value) = HeaderValue::from_maybe_shared(cookie_value)
+    {
+        answer.headers_mut().insert(SET_COOKIE, value);
+    }
+    answer
+}
+
+pub(crate) fn text(status: StatusCode, body: &'static str) -> Answer {
+    let mut answer = fixed(status, body.as_bytes());
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    answer
+}
+
+pub(crate) fn method_not_allowed(allow: &'static str) -> Answer {
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here. See the Allow header.\n");
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    answer
+}
+
+/// 503: the click could not be recorded and the configuration wants it refused then, or there is too much to do.
+pub(crate) fn refused() -> Answer {
+    let mut answer =
+        text(StatusCode::SERVICE_UNAVAILABLE, "This click cannot be taken right now. Try again in a moment.\n");
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    answer
+}
+
+pub(crate) fn pixel() -> Answer {
+    let mut answer = fixed(StatusCode::OK, PIXEL);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));
+    answer
+}
+
+pub(crate) fn html(body: String) -> Answer {
+    let mut answer = fixed(StatusCode::OK, b"");
+    *answer.body_mut() = Full::new(Bytes::from(body));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    );
+    answer
+}
+
+/// The script for landing pages: cacheable, unlike everything else here.
+pub(crate) fn script(body: &'static str, etag: &HeaderValue, known: Option<&HeaderValue>) -> Answer {
+    let unchanged = known.is_some_and(|known| known == etag);
+    let mut answer =
+        if unchanged { fixed(StatusCode::NOT_MODIFIED, b"") } else { fixed(StatusCode::OK, body.as_bytes()) };
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    headers.insert(ETAG, etag.clone());
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
+    answer
+}
+
+/// An event from another page was taken.
+pub(crate) fn taken() -> Answer {
+    let mut answer = fixed(StatusCode::NO_CONTENT, b"");
+    answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+    answer
+}
+
+/// A browser may POST an event from any page; no credentials go with it.
+pub(crate) fn preflight() -> Answer {
+    let mut answer = taken();
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+    answer
+}
+
+/// RFC 9457: which field, what is wrong, how to mend it.
+pub(crate) fn problem(status: StatusCode, field: &str, problem: &str) -> Answer {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = serde_json::json!({
+        "type": "about:blank", "title": title, "status": status.as_u16(),
+        "errors": [{ "field": field, "problem": problem }],
+    });
+    let mut answer = fixed(status, b"");
+    *answer.body_mut() = Full::new(Bytes::from(body.to_string()));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_has_its_headers_and_no_more() {
+        let answer = redirect(b"https://shop.example/?fpc=x", Some(b"fp=abc; Path=/"));
+        assert_eq!(answer.status(), 302);
+        let header = |name: &str| answer.headers().get(name).map(|v| v.to_str().unwrap());
+        assert_eq!(header("location"), Some("https://shop.example/?fpc=x"));
+        assert_eq!(header("set-cookie"), Some("fp=abc; Path=/"));
+        assert_eq!(header("cache-control"), Some("no-store"));
+        assert_eq!(header("x-robots-tag"), Some("noindex"));
+        assert!(redirect(b"https://s/", None).headers().get("set-cookie").is_none());
+    }
+
+    #[test]
+    fn an_address_that_would_split_the_head_is_never_sent() {
+        assert_eq!(redirect(b"https://s/\r\nSet-Cookie: x", None).status(), 500);
+    }
+}

@@ -1,0 +1,252 @@
+//! Answers as flat rows: the one place that names the columns, for the command line, the API and exports alike.
+//!
+//! JSON is an array of flat objects; an event export has one object a line. CSV is RFC 4180 with a header, and cells that
+//! a spreadsheet would take for a formula are made harmless (OWASP, "CSV Injection").
+
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+
+use super::{Dimension, LinkRow, ReachRow};
+use crate::core::{
+    event::Event,
+    id::{EventId, VisitorId},
+    time::Millis,
+};
+
+/// One value. Text that is not there is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell {
+    Text(String),
+    Number(u64),
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Cell {
+        Cell::Text(text.to_owned())
+    }
+}
+
+impl Serialize for Cell {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Cell::Text(text) => serializer.serialize_str(text),
+            Cell::Number(number) => serializer.serialize_u64(*number),
+        }
+    }
+}
+
+impl Cell {
+    /// As it stands in a CSV file.
+    pub fn csv(&self) -> Cow<'_, str> {
+        match self {
+            Cell::Number(number) => number.to_string().into(),
+            Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}").into(),
+            Cell::Text(text) => text.into(),
+        }
+    }
+}
+
+/// A report's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    pub columns: Vec<&'static str>,
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// One row as an object.
+struct Object<'a> {
+    columns: &'a [&'static str],
+    cells: &'a [Cell],
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.columns.len()))?;
+        for (column, cell) in self.columns.iter().zip(self.cells) {
+            map.serialize_entry(column, cell)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Table {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(Some(self.rows.len()))?;
+        for cells in &self.rows {
+            rows.serialize_element(&Object { columns: &self.columns, cells })?;
+        }
+        rows.end()
+    }
+}
+
+impl Table {
+    pub fn write_csv(&self, out: impl Write) -> io::Result<()> {
+        let mut csv = csv::Writer::from_writer(out);
+        csv.write_record(&self.columns)?;
+        for cells in &self.rows {
+            csv.write_record(cells.iter().map(|cell| cell.csv().into_owned()))?;
+        }
+        csv.flush()
+    }
+
+    pub fn write_json(&self, mut out: impl Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut out, self)?;
+        out.write_all(b"\n")
+    }
+}
+
+/// Reach by these dimensions.
+pub fn reach(by: &[Dimension], rows: &[ReachRow]) -> Table {
+    let mut columns: Vec<&'static str> = by.iter().map(|dimension| dimension.label()).collect();
+    columns.extend(["views", "clicks", "shares", "unique_visitors", "missing"]);
+    let cells = |row: &ReachRow| {
+        let mut cells: Vec<Cell> = row.key.iter().map(|value| value.as_str().into()).collect();
+        cells.extend([row.views, row.clicks, row.shares, row.unique_visitors, row.missing].map(Cell::Number));
+        cells
+    };
+    Table { columns, rows: rows.iter().map(cells).collect() }
+}
+
+/// The statistics of links.
+pub fn links(rows: &[LinkRow]) -> Table {
+    let cells = |row: &LinkRow| {
+        let mut cells: Vec<Cell> = [&row.link, &row.partner, &row.ad].map(|text| text.as_str().into()).into();
+        cells.extend([row.views, row.clicks, row.shares, row.unique_visitors, row.not_counted].map(Cell::Number));
+        cells.push(Cell::Text(row.last_click.map_or_else(String::new, |time| time.to_string())));
+        cells
+    };
+    Table {
+        columns: vec![
+            "link",
+            "partner",
+            "ad",
+            "views",
+            "clicks",
+            "shares",
+            "unique_visitors",
+            "not_counted",
+            "last_click",
+        ],
+        rows: rows.iter().map(cells).collect(),
+    }
+}
+
+/// The fields of an exported event. Names and order are what integrators rely on.
+pub const EVENT_COLUMNS: [&str; 31] = [
+    "id", "kind", "class", "time", "program", "link", "partner", "ad", "slug", "channel", "visitor", "country",
+    "region", "city", "network", "address", "referrer", "language", "device", "browser", "os", "sub1", "sub2", "sub3",
+    "sub4", "sub5", "reason", "named", "click", "rule", "count",
+];
+
+/// One event, a cell for each of [`EVENT_COLUMNS`].
+pub fn event(event: &Event) -> [Cell; 31] {
+    let text = |text: &str| Cell::Text(text.to_owned());
+    let id =
+        |bytes: &[u8]| Cell::Text(<[u8; 16]>::try_from(bytes).map(|id| EventId(id).to_string()).unwrap_or_default());
+    let visitor = <[u8; 16]>::try_from(event.visitor.as_slice()).map(|id| VisitorId(id).to_string());
+    [
+        id(&event.id),
+        text(event.kind().label()),
+        text(event.class().label()),
+        Cell::Text(Millis(event.time_ms).to_string()),
+        text(&event.program),
+        text(&event.link),
+        text(&event.partner),
+        text(&event.ad),
+        text(&event.slug),
+        text(&event.channel),
+        Cell::Text(visitor.unwrap_or_default()),
+        text(&event.country),
+        text(&event.region),
+        text(&event.city),
+        text(&event.network),
+        Cell::Text(address(&event.address)),
+        text(&event.referrer),
+        text(&event.language),
+        text(event.device().label()),
+        text(&event.browser),
+        text(&event.os),
+        text(&event.sub1),
+        text(&event.sub2),
+        text(&event.sub3),
+        text(&event.sub4),
+        text(&event.sub5),
+        text(&event.reason),
+        text(&event.named),
+        id(&event.click),
+        Cell::Number(event.rule.into()),
+        Cell::Number(event.weight()),
+    ]
+}
+
+/// `203.0.113.0/24` or `2001:db8:1::/48`; empty when there is none.
+fn address(cut: &[u8]) -> String {
+    match *cut {
+        [a, b, c] => format!("{}/24", Ipv4Addr::new(a, b, c, 0)),
+        [a, b, c, d, e, f] => {
+            let [first, second, third] = [[a, b], [c, d], [e, f]].map(u16::from_be_bytes);
+            format!("{}/48", Ipv6Addr::new(first, second, third, 0, 0, 0, 0, 0))
+        }
+        _ => String::new(),
+    }
+}
+
+/// One event as a line of JSON.
+pub fn write_event_json(mut out: impl Write, cells: &[Cell; 31]) -> io::Result<()> {
+    serde_json::to_writer(&mut out, &Object { columns: &EVENT_COLUMNS, cells })?;
+    out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_every_field_even_when_empty() {
+        let mut out = Vec::new();
+        write_event_json(&mut out, &event(&Event { rule: 2, address: vec![203, 0, 113], ..Event::default() })).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r#"{"id":"","kind":"","class":"","time":"1970-01-01T00:00:00.000Z","program":"","link":"","partner":"","ad":"","slug":"","channel":"","visitor":"","country":"","region":"","city":"","network":"","address":"203.0.113.0/24","referrer":"","language":"","device":"","browser":"","os":"","sub1":"","sub2":"","sub3":"","sub4":"","sub5":"","reason":"","named":"","click":"","rule":2,"count":1}"#);
+    }
+
+    #[test]
+    fn ids_and_addresses_are_written_as_people_know_them() {
+        let cells = event(&Event {
+            id: vec![0xab; 16],
+            visitor: vec![1; 16],
+            address: vec![0x20, 0x01, 0x0d, 0xb8, 0, 1],
+            count: 7,
+            ..Event::default()
+        });
+        assert_eq!(cells[0], Cell::from("abababab-abab-abab-abab-abababababab"));
+        assert_eq!(cells[10], Cell::from("01010101010101010101010101010101"));
+        assert_eq!(cells[15], Cell::from("2001:db8:1::/48"));
+        assert_eq!(cells[30], Cell::Number(7));
+    }
+
+    #[test]
+    fn formulas_in_csv_are_made_harmless() {
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+            assert_eq!(Cell::from(text).csv(), format!("'{text}"));
+        }
+        let row = LinkRow { link: "a,\"b\"".into(), partner: "=cmd|'/C calc'!A0".into(), ..LinkRow::default() };
+        let mut out = Vec::new();
+        links(&[row]).write_csv(&mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "link,partner,ad,views,clicks,shares,unique_visitors,not_counted,last_click\n\
+             \"a,\"\"b\"\"\",'=cmd|'/C calc'!A0,,0,0,0,0,0,\n"
+        );
+    }
+
+    #[test]
+    fn reach_is_an_array_of_flat_objects() {
+        let row = ReachRow { key: vec!["haircare".into()], clicks: 3, ..ReachRow::default() };
+        let json = serde_json::to_string(&reach(&[Dimension::Link], &[row])).unwrap();
+        assert_eq!(json, r#"[{"link":"haircare","views":0,"clicks":3,"shares":0,"unique_visitors":0,"missing":0}]"#);
+    }
+}

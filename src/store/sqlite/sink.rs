@@ -1,0 +1,333 @@
+//! Writing: one transaction for everything that [`Sink::store`] is given.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
+
+use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection, sqlite::SqlitePool};
+
+use super::{
+    super::{Batch, BoxFuture, Sink, SinkError, Stored},
+    error::{Verdict, sort},
+    record::{self, Binder, CHUNKS, COLUMNS},
+    sums::{Key, Sum, Sums},
+};
+use crate::{
+    core::{
+        event::{Event, Kind},
+        id::LaneId,
+        limits::{SUMS_KEYS_MAX, SUMS_LAG_MAX_EVENTS},
+    },
+    io::clock::Clock,
+};
+
+/// The SQLite sink.
+#[derive(Debug)]
+pub struct SqliteSink {
+    pub(super) pool: SqlitePool,
+    clock: Clock,
+    sums: Sums,
+    /// Events after which the sums are written.
+    pub(super) sums_lag: u64,
+    /// What `sums` belongs to; `None` when that is not known, and they are gathered anew.
+    gathered: Option<Gathered>,
+}
+
+/// Sums of the events behind `summed` up to `newest`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Gathered {
+    summed: i64,
+    newest: i64,
+}
+
+/// A record that is an event.
+struct Decoded<'a> {
+    lane: LaneId,
+    sequence: u64,
+    body: &'a [u8],
+    event: Event,
+}
+
+/// How rows go in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Care {
+    ManyAtOnce,
+    /// After SQLite refused something: one by one, and what it refuses goes aside.
+    OneByOne,
+}
+
+const HOURLY_VALUES: usize = 11;
+const _: () = assert!(CHUNKS[0] * HOURLY_VALUES <= 32_766, "SQLite's variables of one statement");
+
+static HOURLY: LazyLock<[Arc<str>; 4]> = LazyLock::new(|| {
+    upserts("hourly", HOURLY_VALUES, "count = count + excluded.count, last_ms = max(last_ms, excluded.last_ms)")
+});
+static LINK_CLICKS: LazyLock<[Arc<str>; 4]> =
+    LazyLock::new(|| upserts("link_clicks", 2, "clicks = clicks + excluded.clicks"));
+
+/// One statement for each size of [`CHUNKS`].
+fn upserts(table: &str, values: usize, update: &str) -> [Arc<str>; 4] {
+    CHUNKS.map(|rows| {
+        let row = format!("({})", vec!["?"; values].join(","));
+        format!("INSERT INTO {table} VALUES {} ON CONFLICT DO UPDATE SET {update}", vec![row; rows].join(",")).into()
+    })
+}
+
+/// Runs prepared statements of [`CHUNKS`] sizes over all rows; gives the last row's id.
+async fn in_chunks<T>(
+    connection: &mut SqliteConnection,
+    statements: &[Arc<str>; 4],
+    values: usize,
+    mut rows: &[T],
+    bind: impl Fn(&T, &mut Binder),
+) -> Result<Option<i64>, sqlx::Error> {
+    let mut last = None;
+    for (size, statement) in CHUNKS.into_iter().zip(statements) {
+        while let Some((chunk, rest)) = rows.split_at_checked(size) {
+            let mut binder = Binder::with_capacity(size * values);
+            chunk.iter().for_each(|row| bind(row, &mut binder));
+            let sql = AssertSqlSafe(Arc::clone(statement));
+            let done = sqlx::query_with(sql, binder.finish()?).execute(&mut *connection).await?;
+            last = Some(done.last_insert_rowid());
+            rows = rest;
+        }
+    }
+    Ok(last)
+}
+
+fn position(next: u64) -> Result<i64, sqlx::Error> {
+    i64::try_from(next).map_err(|_| sqlx::Error::InvalidArgument(format!("journal position {next} is impossible")))
+}
+
+impl SqliteSink {
+    /// Opens the file, or makes it, and brings its tables up to date.
+    pub async fn open(path: &Path, clock: Clock) -> Result<SqliteSink, SinkError> {
+        match super::writer(path).await {
+            Ok(pool) => {
+                Ok(SqliteSink { pool, clock, sums: Sums::default(), sums_lag: SUMS_LAG_MAX_EVENTS, gathered: None })
+            }
+            Err(error) => Err(match sort(&error) {
+                Verdict::Retry(text) => SinkError::Retry(format!("{}: {text}", path.display())),
+                Verdict::Fatal(text) | Verdict::Data(text) => SinkError::Fatal(format!("{}: {text}", path.display())),
+            }),
+        }
+    }
+
+    /// Closes the file; what was stored is on the disk already.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
+    async fn read_positions(connection: &mut SqliteConnection) -> Result<HashMap<LaneId, u64>, sqlx::Error> {
+        let rows = sqlx::query("SELECT lane, next FROM positions").fetch_all(connection).await?;
+        rows.iter()
+            .map(|row| {
+                let lane: Vec<u8> = row.try_get(0)?;
+                let lane: [u8; 16] = lane
+                    .try_into()
+                    .map_err(|_| sqlx::Error::InvalidArgument("a lane in `positions` is not 16 bytes".to_owned()))?;
+                Ok((LaneId(u128::from_be_bytes(lane)), row.try_get::<i64, _>(1)?.unsigned_abs()))
+            })
+            .collect()
+    }
+
+    async fn store_all(&mut self, batches: &[Batch], care: Care) -> Result<Stored, sqlx::Error> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        // Until the commit is known, nobody knows what the sums belong to.
+        let before = self.gathered.take();
+        let mut state = Self::state(&mut transaction).await?;
+        if before != Some(state) {
+            self.gather(&mut transaction, state).await?;
+        }
+        let mut positions = Self::read_positions(&mut transaction).await?;
+        let mut stored = Stored::default();
+        let mut decoded = Vec::with_capacity(CHUNKS[0]);
+        for batch in batches {
+            let next = positions.entry(batch.lane).or_default();
+            for (sequence, body) in batch.records.iter().filter(|(sequence, _)| sequence >= next) {
+                match record::decode(body) {
+                    Ok(event) => decoded.push(Decoded { lane: batch.lane, sequence: *sequence, body, event }),
+                    Err(reason) => {
+                        self.set_aside(&mut transaction, batch.lane, *sequence, body, &reason).await?;
+                        stored.set_aside += 1;
+                    }
+                }
+                if decoded.len() == CHUNKS[0] {
+                    self.insert(&mut transaction, &mut decoded, care, &mut state, &mut stored).await?;
+                }
+            }
+            *next = batch.next.max(*next);
+            sqlx::query("INSERT INTO positions VALUES (?, ?) ON CONFLICT DO UPDATE SET next = excluded.next")
+                .bind(batch.lane.0.to_be_bytes().to_vec())
+                .bind(position(*next)?)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        self.insert(&mut transaction, &mut decoded, care, &mut state, &mut stored).await?;
+        if self.sums.events >= self.sums_lag || self.sums.len() >= SUMS_KEYS_MAX {
+            self.write_sums(&mut transaction, &mut state).await?;
+        }
+        transaction.commit().await?;
+        self.gathered = Some(state);
+        Ok(stored)
+    }
+
+    async fn state(connection: &mut SqliteConnection) -> Result<Gathered, sqlx::Error> {
+        let row = sqlx::query("SELECT (SELECT seq FROM summed), (SELECT ifnull(max(seq), 0) FROM events)")
+            .fetch_one(connection)
+            .await?;
+        Ok(Gathered { summed: row.try_get(0)?, newest: row.try_get(1)? })
+    }
+
+    /// Sums the rows that `hourly` does not hold yet.
+    async fn gather(&mut self, connection: &mut SqliteConnection, state: Gathered) -> Result<(), sqlx::Error> {
+        self.sums.clear();
+        let rows = sqlx::query(
+            "SELECT time_ms - time_ms % 3600000, kind, class, ifnull(program, ''), ifnull(link, ''), \
+             ifnull(partner, ''), ifnull(ad, ''), ifnull(channel, ''), ifnull(country, ''), sum(ifnull(count, 1)), \
+             max(time_ms), count(*) FROM events WHERE seq > ? GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9",
+        )
+        .bind(state.summed)
+        .fetch_all(connection)
+        .await?;
+        for row in &rows {
+            let texts = [3, 4, 5, 6, 7, 8].map(|at| row.try_get::<&str, _>(at));
+            let [program, link, partner, ad, channel, country] = texts;
+            let key = Key {
+                hour: row.try_get(0)?,
+                kind: row.try_get(1)?,
+                class: row.try_get(2)?,
+                texts: [program?, link?, partner?, ad?, channel?, country?],
+            };
+            let sum = Sum { count: row.try_get(9)?, last_ms: row.try_get(10)? };
+            self.sums.add(&key, sum, row.try_get::<i64, _>(11)?.unsigned_abs());
+        }
+        Ok(())
+    }
+
+    async fn insert(
+        &mut self,
+        connection: &mut SqliteConnection,
+        decoded: &mut Vec<Decoded<'_>>,
+        care: Care,
+        state: &mut Gathered,
+        stored: &mut Stored,
+    ) -> Result<(), sqlx::Error> {
+        if care == Care::ManyAtOnce {
+            let bind = |row: &Decoded<'_>, binder: &mut Binder| record::bind(&row.event.borrow(), binder);
+            let last = in_chunks(connection, &record::INSERTS, COLUMNS.len(), decoded, bind).await?;
+            state.newest = last.unwrap_or(state.newest);
+        }
+        for row in decoded.drain(..) {
+            if care == Care::OneByOne {
+                match Self::insert_one(connection, &row.event).await {
+                    Ok(newest) => state.newest = newest,
+                    Err(error) => {
+                        let Verdict::Data(reason) = sort(&error) else { return Err(error) };
+                        self.set_aside(connection, row.lane, row.sequence, row.body, &reason).await?;
+                        stored.set_aside += 1;
+                        continue;
+                    }
+                }
+            }
+            self.sums.add_event(&row.event.borrow());
+            stored.events += 1;
+        }
+        Ok(())
+    }
+
+    async fn insert_one(connection: &mut SqliteConnection, event: &Event) -> Result<i64, sqlx::Error> {
+        let mut savepoint = connection.begin().await?;
+        let mut binder = Binder::with_capacity(COLUMNS.len());
+        record::bind(&event.borrow(), &mut binder);
+        let sql = AssertSqlSafe(Arc::clone(&record::INSERTS[CHUNKS.len() - 1]));
+        let done = sqlx::query_with(sql, binder.finish()?).execute(&mut *savepoint).await?;
+        savepoint.commit().await?;
+        Ok(done.last_insert_rowid())
+    }
+
+    async fn set_aside(
+        &self,
+        connection: &mut SqliteConnection,
+        lane: LaneId,
+        sequence: u64,
+        body: &[u8],
+        reason: &str,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query("INSERT INTO set_aside VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING")
+            .bind(lane.0.to_be_bytes().to_vec())
+            .bind(position(sequence)?)
+            .bind(reason.to_owned())
+            .bind(body.to_vec())
+            .bind(self.clock.now().0)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Moves the gathered sums into their tables.
+    async fn write_sums(&mut self, connection: &mut SqliteConnection, state: &mut Gathered) -> Result<(), sqlx::Error> {
+        let sums = self.sums.sorted();
+        in_chunks(connection, &HOURLY, HOURLY_VALUES, &sums, |(key, sum), row| {
+            row.number(key.hour);
+            row.number(i64::from(key.kind));
+            row.number(i64::from(key.class));
+            key.texts.iter().for_each(|text| row.key_text(text));
+            row.number(sum.count);
+            row.number(sum.last_ms);
+        })
+        .await?;
+        let mut clicks = HashMap::<&str, i64>::new();
+        for (key, sum) in sums.iter().filter(|(key, _)| is_counted_click(key)) {
+            *clicks.entry(key.texts[1]).or_default() += sum.count;
+        }
+        let mut clicks: Vec<_> = clicks.into_iter().collect();
+        clicks.sort_unstable();
+        in_chunks(connection, &LINK_CLICKS, 2, &clicks, |(link, clicks), row| {
+            row.key_text(link);
+            row.number(*clicks);
+        })
+        .await?;
+        sqlx::query("UPDATE summed SET seq = ?").bind(state.newest).execute(connection).await?;
+        state.summed = state.newest;
+        self.sums.clear();
+        Ok(())
+    }
+}
+
+fn is_counted_click(key: &Key<'_>) -> bool {
+    use crate::core::event::Class;
+    key.kind == Kind::Click as i32 && Class::try_from(key.class).is_ok_and(Class::counts)
+}
+
+impl Sink for SqliteSink {
+    fn positions(&mut self) -> BoxFuture<'_, Result<HashMap<LaneId, u64>, SinkError>> {
+        Box::pin(async {
+            let positions = async { Self::read_positions(&mut *self.pool.acquire().await?).await };
+            positions.await.map_err(|error| sort(&error).into())
+        })
+    }
+
+    fn store<'a>(&'a mut self, batches: &'a [Batch]) -> BoxFuture<'a, Result<Stored, SinkError>> {
+        Box::pin(async move {
+            let error = match self.store_all(batches, Care::ManyAtOnce).await {
+                Ok(stored) => return Ok(stored),
+                Err(error) => error,
+            };
+            match sort(&error) {
+                Verdict::Data(_) => self.store_all(batches, Care::OneByOne).await.map_err(|error| sort(&error).into()),
+                verdict => Err(verdict.into()),
+            }
+        })
+    }
+
+    fn forget(&mut self, lane: LaneId) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(async move {
+            let lane = lane.0.to_be_bytes().to_vec();
+            let deleted = sqlx::query("DELETE FROM positions WHERE lane = ?").bind(lane).execute(&self.pool).await;
+            deleted.map(|_| ()).map_err(|error| sort(&error).into())
+        })
+    }
+}
