@@ -206,12 +206,7 @@ fn links_end_and_have_fallbacks() {
     assert_eq!(destination(&site.get("/go/over/abc123", &[])), "https://shop.example/late");
     assert_eq!(destination(&site.get("/go/gone", &[])), "https://shop.example/home");
     assert_eq!(destination(&site.get("/go/unknown", &[])), "https://shop.example/home");
-    let reasons: Vec<String> = site
-        .rows(5)
-        .iter()
-        .filter(|row| row["class"] == "human")
-        .map(|row| row["reason"].as_str().unwrap().to_owned())
-        .collect();
+    let reasons: Vec<String> = site.rows(3).iter().map(|row| row["reason"].as_str().unwrap().to_owned()).collect();
     assert_eq!(reasons, ["expired", "expired", "unknown_link"]);
 }
 
