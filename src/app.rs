@@ -179,14 +179,22 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
 }
 
 /// Makes the folder, and says at once when it cannot be written.
-pub(crate) fn prepare_data_folder(data: &Path) -> anyhow::Result<()> {
-    let mend = || {
-        format!("the data folder {} cannot be written: make it writable, or name another with --data", data.display())
-    };
+fn prepare_data_folder(data: &Path) -> anyhow::Result<()> {
+    let mend = || not_writable(data);
     // It holds keys and e-mail addresses: nobody else's to read.
     let mut builder = std::fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700).recursive(true).create(data).with_context(mend)?;
     probe(data).with_context(mend)
+}
+
+/// Says the same beforehand, and makes nothing: a folder that is not there yet can be made in the nearest one above it.
+pub(crate) fn check_data_folder(data: &Path) -> anyhow::Result<()> {
+    let above = data.ancestors().find(|folder| folder.exists());
+    probe(above.unwrap_or(Path::new("."))).with_context(|| not_writable(data))
+}
+
+fn not_writable(data: &Path) -> String {
+    format!("the data folder {} cannot be written: make it writable, or name another with --data", data.display())
 }
 
 /// A file can be made here, and removed again.

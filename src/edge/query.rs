@@ -14,7 +14,7 @@ pub const TEST: &[u8] = b"fp_test";
 
 /// A query as it came, without the `?`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Query<'a>(pub(crate) &'a [u8]);
+pub struct Query<'a>(pub &'a [u8]);
 
 /// `name=value` as it came, still encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
