@@ -34,6 +34,7 @@ mod scrape;
 mod workers;
 
 use addresses::Addresses;
+use reload::Signals;
 use workers::Workers;
 
 /// Threads of the control plane: the API, the catalog's follower, signals.
@@ -82,6 +83,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let addresses = Addresses::of(&sockets, &control, &ops)?;
 
     let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports } = parts;
+    let signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let (ended, mut part_ended) = mpsc::channel::<&'static str>(1);
     let links = Arc::clone(&shared.links);
@@ -109,7 +111,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
         demo::print(&config.data, &addresses);
     }
 
-    let broken = reload::until_stopped(&config, &shared, tls.as_ref(), &mut part_ended).await?;
+    let broken = reload::until_stopped(signals, &config, &shared, tls.as_ref(), &mut part_ended).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let untold = workers.drain().await;
     pump_stop.cancel();
