@@ -11,6 +11,7 @@ mod live;
 mod ops;
 mod start;
 mod stop;
+mod upgrade;
 
 use std::{
     path::Path,
