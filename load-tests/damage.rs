@@ -21,6 +21,9 @@ const HEADER_BYTES: u64 = 4_096;
 /// Of one record, beside its payload.
 const HEAD_BYTES: u64 = 12;
 
+/// Sequence number and payload.
+type Record = (u64, Vec<u8>);
+
 /// Where one record lies.
 #[derive(Clone, Debug)]
 struct Place {
@@ -250,7 +253,7 @@ fn touch(harm: &mut Harm, written: &History, victim: &Place, range: Range<u64>) 
     }
 }
 
-fn read(reader: &mut LaneReader) -> Result<(Vec<(u64, Vec<u8>)>, Damage), String> {
+fn read(reader: &mut LaneReader) -> Result<(Vec<Record>, Damage), String> {
     // The sink knows the lane from its first record on.
     reader.seek(0);
     let mut records = Vec::new();
@@ -260,7 +263,7 @@ fn read(reader: &mut LaneReader) -> Result<(Vec<(u64, Vec<u8>)>, Damage), String
     Ok((records, reader.damage()))
 }
 
-fn check(written: &History, harm: &Harm, read: &[(u64, Vec<u8>)], damage: Damage) -> Result<(), String> {
+fn check(written: &History, harm: &Harm, read: &[Record], damage: Damage) -> Result<(), String> {
     if read.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
         return Err("sequence numbers do not rise".to_owned());
     }

@@ -95,7 +95,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let pump = Pump::new(source, Box::new(sink), options, clock.clone(), health.clone()).spawn(pump_stop.clone())?;
 
     let scrape = scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links));
-    let api = api::router(ApiState { catalog: catalog.clone(), reports: Arc::clone(&reports) });
+    let api = api::router(ApiState { catalog: catalog.clone(), reports: Arc::clone(&reports), clock: clock.clone() });
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
     let tasks: Vec<JoinHandle<()>> = vec![
         owned("control listener", serve_http(control, api, stop.clone()), &stop, &ended),

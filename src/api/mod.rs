@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{DefaultBodyLimit, FromRef, Request, State},
     http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -26,6 +26,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     catalog::Catalog,
     core::limits::{API_BODY_MAX_BYTES, BODY_TIMEOUT},
+    io::clock::Clock,
     store::Reports,
 };
 
@@ -37,6 +38,7 @@ pub mod ops;
 mod partners;
 mod problem;
 mod programs;
+mod reports;
 mod share_links;
 
 #[cfg(test)]
@@ -49,6 +51,19 @@ pub use problem::Problem;
 pub struct ApiState {
     pub catalog: Catalog,
     pub reports: Arc<dyn Reports>,
+    pub clock: Clock,
+}
+
+impl FromRef<ApiState> for Arc<dyn Reports> {
+    fn from_ref(state: &ApiState) -> Arc<dyn Reports> {
+        Arc::clone(&state.reports)
+    }
+}
+
+impl FromRef<ApiState> for Clock {
+    fn from_ref(state: &ApiState) -> Clock {
+        state.clock.clone()
+    }
 }
 
 impl std::fmt::Debug for ApiState {
@@ -67,7 +82,7 @@ impl std::fmt::Debug for ApiState {
     ),
     security(("token" = [])),
     tags(
-        (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"),
+        (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "reports"),
     )
 )]
 struct Description;
@@ -80,13 +95,13 @@ async fn openapi(State(document): State<Arc<OpenApi>>) -> Response {
 
 /// All resources, each with its description.
 fn resources() -> OpenApiRouter<ApiState> {
-    // Further resources (reports, …) join here, behind the same token: `.merge(reports::routes())`.
     OpenApiRouter::new()
         .merge(programs::routes())
         .merge(links::routes())
         .merge(partners::routes())
         .merge(ads::routes())
         .merge(share_links::routes())
+        .merge(reports::routes())
 }
 
 /// The whole API.

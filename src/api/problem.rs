@@ -7,7 +7,10 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::catalog::{CatalogError, Mistake};
+use crate::{
+    catalog::{CatalogError, Mistake},
+    store::{ReportError, question::QuestionError},
+};
 
 pub(super) const CONTENT_TYPE: &str = "application/problem+json";
 
@@ -147,6 +150,27 @@ impl From<CatalogError> for Problem {
             CatalogError::Corrupt(_) => {
                 tracing::error!(error = detail, tag, "the catalog is not as it should be");
                 Problem::internal(detail)
+            }
+        }
+    }
+}
+
+impl From<QuestionError> for Problem {
+    fn from(error: QuestionError) -> Problem {
+        Problem::parameter(vec![Mistake::new(error.field, error.problem)])
+    }
+}
+
+impl From<ReportError> for Problem {
+    fn from(error: ReportError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            ReportError::Unavailable(_) => {
+                let title = "The event store does not answer";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title, detail)
+            }
+            ReportError::Invalid(_) => {
+                Problem::new(StatusCode::BAD_REQUEST, "parameter", "The question is not understood", detail)
             }
         }
     }

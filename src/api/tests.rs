@@ -69,7 +69,7 @@ impl Api {
         let file = folder.path().join("admin-token");
         catalog.ensure_admin_token(&file).await.unwrap();
         let token = std::fs::read_to_string(file).unwrap().trim().to_owned();
-        let router = router(ApiState { catalog, reports: Arc::new(NoReports) });
+        let router = router(ApiState { catalog, reports: Arc::new(NoReports), clock: Clock::System });
         Api { folder, router, token }
     }
 
@@ -282,7 +282,7 @@ async fn a_catalog_that_is_away_is_a_503() {
     let api = Api::new().await;
     let url = format!("sqlite:{}", api.folder.path().join("gone.db").display());
     let catalog = Catalog::new(&url, false, Clock::System).unwrap();
-    let gone = Api { router: router(ApiState { catalog, reports: Arc::new(NoReports) }), ..api };
+    let gone = Api { router: router(ApiState { catalog, reports: Arc::new(NoReports), clock: Clock::System }), ..api };
     let answer = gone.get("/v1/links").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers.contains_key(header::RETRY_AFTER));

@@ -6,7 +6,7 @@
 use prost::{
     Message,
     bytes::BufMut,
-    encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
+    encoding::{WireType, encode_varint, encoded_len_varint, key_len},
 };
 
 /// What happened.
@@ -116,12 +116,12 @@ macro_rules! event {
         impl EventRef<'_> {
             /// Encoded length, bytes.
             pub fn encoded_len(&self) -> usize {
-                0 $( + event!(@len $kind, tag($tag), self.$field) )*
+                0 $( + event!(@len $kind, const { tag($tag) }, self.$field) )*
             }
 
             /// Appends the encoding: the bytes that [`Event`] would encode to.
             pub fn encode(&self, out: &mut impl BufMut) {
-                $( event!(@encode $kind, tag($tag), self.$field, out); )*
+                $( event!(@encode $kind, const { tag($tag) }, self.$field, out); )*
             }
         }
 
@@ -224,11 +224,17 @@ fn number_len(tag: u32, value: u64) -> usize {
     if value == 0 { 0 } else { key_len(tag) + encoded_len_varint(value) }
 }
 
+/// Most keys, lengths and numbers are one byte: half of the encoding's time is saved by knowing that.
+#[inline]
+fn varint(value: u64, out: &mut impl BufMut) {
+    if value < 0x80 { out.put_u8(value as u8) } else { encode_varint(value, out) }
+}
+
 #[inline]
 fn text(tag: u32, value: &[u8], out: &mut impl BufMut) {
     if !value.is_empty() {
-        encode_key(tag, WireType::LengthDelimited, out);
-        encode_varint(value.len() as u64, out);
+        varint(u64::from(tag << 3 | WireType::LengthDelimited as u32), out);
+        varint(value.len() as u64, out);
         out.put_slice(value);
     }
 }
@@ -236,8 +242,8 @@ fn text(tag: u32, value: &[u8], out: &mut impl BufMut) {
 #[inline]
 fn number(tag: u32, value: u64, out: &mut impl BufMut) {
     if value != 0 {
-        encode_key(tag, WireType::Varint, out);
-        encode_varint(value, out);
+        varint(u64::from(tag << 3 | WireType::Varint as u32), out);
+        varint(value, out);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Sources: RFC 9112 §3 (request line), §3.2 (Host), §6 (framing), RFC 9113 §8.3.1 (`:authority`), RFC 9110 §15.5 and RFC 6585 §5 (statuses).
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::Full;
 
 use crate::core::limits::{HEAD_MAX_BYTES, REQUEST_LINE_MAX_BYTES};
@@ -69,11 +69,18 @@ impl Refusal {
     }
 }
 
-/// Whether the service may see this request. `framed_twice` is asked only when it has a Transfer-Encoding.
-pub(super) fn check<B>(request: &Request<B>, framed_twice: impl FnOnce() -> bool) -> Result<(), Refusal> {
-    let (mut bytes, mut host, mut encoded) = (0, None, false);
+/// Whether the service may see this request. Its sizes are looked at unless they are known to be small; `framed_twice` is asked only when it
+/// has a Transfer-Encoding.
+pub(super) fn check<B>(
+    request: &Request<B>,
+    is_small: bool,
+    framed_twice: impl FnOnce() -> bool,
+) -> Result<(), Refusal> {
+    if !is_small {
+        check_sizes(request)?;
+    }
+    let (mut host, mut encoded) = (None, false);
     for (name, value) in request.headers() {
-        bytes += name.as_str().len() + value.len() + ": \r\n".len();
         if name == header::HOST {
             if host.replace(value).is_some() {
                 return Err(Refusal::HostTwice);
@@ -82,16 +89,21 @@ pub(super) fn check<B>(request: &Request<B>, framed_twice: impl FnOnce() -> bool
             encoded = true;
         }
     }
-    if line_bytes(request) > REQUEST_LINE_MAX_BYTES {
-        return Err(Refusal::TargetTooLong);
-    }
-    if bytes > HEAD_MAX_BYTES {
-        return Err(Refusal::HeadTooLarge);
-    }
     if encoded && framed_twice() {
         return Err(Refusal::FramedTwice);
     }
     check_host(request, host)
+}
+
+fn check_sizes<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
+    if line_bytes(request) > REQUEST_LINE_MAX_BYTES {
+        Err(Refusal::TargetTooLong)
+    } else if request.headers().iter().map(field).sum::<usize>() > HEAD_MAX_BYTES {
+        Err(Refusal::HeadTooLarge)
+    } else {
+        Ok(())
+    }
 }
 
 /// The request line without its end; for HTTP/2 what it would be.
@@ -230,7 +242,8 @@ mod tests {
     fn who_is_asked_must_be_clear() {
         use Refusal::{HostDiffers, HostInvalid, HostMissing, HostTwice};
         let (old, one, two) = (Version::HTTP_10, Version::HTTP_11, Version::HTTP_2);
-        let cases: [(Version, &str, &[&str], Result<(), Refusal>); 17] = [
+        type Case<'a> = (Version, &'a str, &'a [&'a str], Result<(), Refusal>);
+        let cases: [Case<'_>; 17] = [
             (one, "/", &["a"], Ok(())),
             (one, "/", &[], Err(HostMissing)),
             (old, "/", &[], Ok(())),
@@ -250,7 +263,7 @@ mod tests {
             (two, "/", &[], Err(HostMissing)),
         ];
         for (version, uri, hosts, expected) in cases {
-            assert_eq!(check(&request(version, uri, hosts), || false), expected, "{version:?} {uri} {hosts:?}");
+            assert_eq!(check(&request(version, uri, hosts), false, || false), expected, "{version:?} {uri} {hosts:?}");
         }
     }
 
@@ -258,7 +271,7 @@ mod tests {
     fn sizes_are_exact() {
         let line = |length: usize| {
             let path = format!("/{}", "x".repeat(length - "GET / HTTP/1.1".len()));
-            check(&request(Version::HTTP_11, &path, &["a"]), || false)
+            check(&request(Version::HTTP_11, &path, &["a"]), false, || false)
         };
         assert_eq!(line(REQUEST_LINE_MAX_BYTES), Ok(()));
         assert_eq!(line(REQUEST_LINE_MAX_BYTES + 1), Err(Refusal::TargetTooLong));
@@ -266,7 +279,7 @@ mod tests {
             let mut request = request(Version::HTTP_11, "/", &["a"]);
             let value = "x".repeat(length - "host: a\r\nx: \r\n".len());
             request.headers_mut().insert("x", value.parse().unwrap());
-            check(&request, || false)
+            check(&request, false, || false)
         };
         assert_eq!(head(HEAD_MAX_BYTES), Ok(()));
         assert_eq!(head(HEAD_MAX_BYTES + 1), Err(Refusal::HeadTooLarge));

@@ -38,7 +38,7 @@ impl Edge {
             sight(&head.headers, client, now, keys, settings.honour_dnt, geo, (agents, &self.shared.enrich.agents));
         let query = Query(head.uri.query().unwrap_or_default().as_bytes());
         let own = query.own();
-        let id = EventId::new(now, self.random.bytes());
+        let id = self.id(now);
         let visitor = self.visitor(&sighting);
         let target = resolve::target(links, route);
         let repeats = |target: &Target| {

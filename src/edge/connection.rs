@@ -32,11 +32,12 @@ use super::{
     counters::CloseReason,
     guard::FrameGuard,
     head::{self, HeadWatch},
-    life::{BodyWait, Life, Phase, Registered},
+    life::{Life, Phase},
     proxy::Parsed,
     socket::Socket,
     tls::TlsHandle,
     watched::{Stream, Watched},
+    worker::{BodyWait, Registered},
 };
 use crate::core::limits;
 
@@ -116,8 +117,8 @@ async fn serve<S: Service>(
     };
     match &settings.kind {
         Kind::Clear => match until_ended(life, socket.is_http2()).await?? {
-            Some(true) => Box::pin(http2(socket, &settings.protocols, shared(false))).await,
-            Some(false) => http1(socket, &settings.protocols, shared(false)).await,
+            Some(true) => Box::pin(serve_http2(socket, &settings.protocols, shared(false))).await,
+            Some(false) => serve_http1(socket, &settings.protocols, shared(false)).await,
             None => Ok(()),
         },
         Kind::Tls(handle) => {
@@ -127,9 +128,9 @@ async fn serve<S: Service>(
                 Box::new(until_ended(life, handshake).await?.inspect_err(|_| life.end(CloseReason::HandshakeFailed))?);
             life.enter(Phase::Preface);
             if tls.get_ref().1.alpn_protocol() == Some(b"h2") {
-                Box::pin(http2(tls, &settings.protocols, shared(true))).await
+                Box::pin(serve_http2(tls, &settings.protocols, shared(true))).await
             } else {
-                Box::pin(http1(tls, &settings.protocols, shared(true))).await
+                Box::pin(serve_http1(tls, &settings.protocols, shared(true))).await
             }
         }
     }
@@ -143,7 +144,7 @@ async fn until_ended<T>(life: &Life, future: impl Future<Output = T>) -> io::Res
 
 // === HTTP/1 ===
 
-async fn http1<S: Service, IO: Stream>(io: IO, protocols: &Protocols, shared: Rc<Shared<S>>) -> io::Result<()> {
+async fn serve_http1<S: Service, IO: Stream>(io: IO, protocols: &Protocols, shared: Rc<Shared<S>>) -> io::Result<()> {
     let life = Rc::clone(&shared.life);
     let service = service_fn(move |request| answer_http1(&shared, request));
     let watched = TokioIo::new(Watched::new(io, Rc::clone(&life), HeadWatch));
@@ -151,67 +152,60 @@ async fn http1<S: Service, IO: Stream>(io: IO, protocols: &Protocols, shared: Rc
     let ended = life.until_ended(|cx| Pin::new(&mut connection).poll(cx)).await;
     let parts = connection.into_parts();
     let mut watched = parts.io.into_inner();
-    let (answer, wait) = match ended {
-        // hyper gives these none.
+    let (answer, sending) = match ended {
+        // hyper has no answer to these two.
         Err(CloseReason::Head) => (Some(Refusal::Late), true),
+        Ok(_) if life.refusal.get().is_some() => (life.refusal.get(), true),
+        Ok(Err(error)) if error.is_parse() => {
+            life.worker.counters.count_closed(CloseReason::Refused);
+            (None, true)
+        }
+        Ok(_) => (None, life.may_be_sending() || !parts.read_buf.is_empty()),
         Err(_) => return Ok(()),
-        Ok(ended) => match life.refusal.get() {
-            Some(refusal) => {
-                life.worker.counters.count_closed(CloseReason::Refused);
-                (Some(refusal), true)
-            }
-            None => {
-                let refused = ended.as_ref().is_err_and(hyper::Error::is_parse);
-                if refused {
-                    life.worker.counters.count_closed(CloseReason::Refused);
-                }
-                // The client may be in the middle of a body that nobody wanted, or of its next request.
-                let unread = life.said_close() || life.worker.is_draining() || !parts.read_buf.is_empty();
-                (None, refused || unread)
-            }
-        },
     };
     if life.worker.is_forced() {
         return Ok(());
     }
     life.enter(Phase::Closing);
-    let close = close(&mut watched.io, answer, wait);
+    // Behind half an answer nothing of ours would be understood.
+    let answer = answer.filter(|_| !life.is_write_blocked());
+    let close = close(&mut watched.io, answer, sending);
     timeout(life.worker.deadlines.linger, close).await.unwrap_or(Ok(()))
 }
 
 /// Writes the last answer and closes so that it arrives: what the client still sends is read for a while, since the kernel answers
 /// unread bytes with a reset, and a reset destroys what the client has not read yet (RFC 9112 §9.6).
-async fn close<IO: Stream>(io: &mut IO, answer: Option<Refusal>, wait: bool) -> io::Result<()> {
+async fn close<IO: Stream>(io: &mut IO, answer: Option<Refusal>, sending: bool) -> io::Result<()> {
     if let Some(answer) = answer {
         io.write_all(answer.raw().as_bytes()).await?;
     }
     io.shutdown().await?;
     let mut rest = [0; 2_048];
-    while wait && io.read(&mut rest).await? > 0 {}
+    while sending && io.read(&mut rest).await? > 0 {}
     Ok(())
 }
 
-/// `service` must see the bytes in the order of the calls: what this does before its future is polled happens while hyper parses.
+/// hyper calls this while it parses, so what happens before the future begins still finds the head's bytes as they came.
 fn answer_http1<S: Service>(
     shared: &Rc<Shared<S>>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Full<Bytes>>, Infallible>> + use<S> {
     let shared = Rc::clone(shared);
     let has_body = !request.body().is_end_stream();
-    let admitted = admit::check(&request, || head::is_framed_twice(&shared.life));
+    let sizes_known = shared.life.head_is_small();
+    let admitted = admit::check(&request, sizes_known, || head::is_framed_twice(&shared.life));
     shared.life.request_begins(has_body);
     async move {
         let life = &shared.life;
-        let answered = match admitted {
-            Ok(()) => respond(&shared, request, has_body).await,
-            Err(refusal) => Err(refusal),
+        let mut response = match admitted {
+            Ok(()) => {
+                let wait = has_body.then(|| life.worker.body_wait());
+                let mut call = pin!(shared.service.call(request, &shared.peer));
+                let late = || refuse_http1(life, Refusal::Late, CloseReason::Body);
+                poll_fn(|cx| poll_in_time(wait.as_deref(), call.as_mut(), cx, late)).await
+            }
+            Err(refusal) => refuse_http1(life, refusal, CloseReason::Refused),
         };
-        let mut response = answered.unwrap_or_else(|refusal| {
-            let reason = if refusal == Refusal::Late { CloseReason::Body } else { CloseReason::Refused };
-            life.worker.counters.count_closed(reason);
-            life.say_close();
-            refusal.response()
-        });
         if life.said_close() || life.worker.is_draining() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -220,24 +214,29 @@ fn answer_http1<S: Service>(
     }
 }
 
-/// The service's answer, unless the request's body does not arrive in time.
-async fn respond<S: Service>(
-    shared: &Shared<S>,
-    request: Request<Incoming>,
-    has_body: bool,
-) -> Result<Response<Full<Bytes>>, Refusal> {
-    let wait: Option<Rc<BodyWait>> = has_body.then(|| shared.life.worker.body_wait());
-    let mut call = pin!(shared.service.call(request, &shared.peer));
-    poll_fn(|cx| match &wait {
-        Some(wait) if wait.poll_expired(cx) => Poll::Ready(Err(Refusal::Late)),
-        _ => call.as_mut().poll(cx).map(Ok),
-    })
-    .await
+#[cold]
+fn refuse_http1(life: &Life, refusal: Refusal, reason: CloseReason) -> Response<Full<Bytes>> {
+    life.worker.counters.count_closed(reason);
+    life.say_close();
+    refusal.response()
+}
+
+/// The service's answer, or `late` when the request's body has not arrived in time.
+fn poll_in_time<F: Future>(
+    wait: Option<&BodyWait>,
+    call: Pin<&mut F>,
+    cx: &mut Context<'_>,
+    late: impl FnOnce() -> F::Output,
+) -> Poll<F::Output> {
+    match wait {
+        Some(wait) if wait.poll_expired(cx) => Poll::Ready(late()),
+        _ => call.poll(cx),
+    }
 }
 
 // === HTTP/2 ===
 
-async fn http2<S: Service, IO: Stream>(io: IO, protocols: &Protocols, shared: Rc<Shared<S>>) -> io::Result<()> {
+async fn serve_http2<S: Service, IO: Stream>(io: IO, protocols: &Protocols, shared: Rc<Shared<S>>) -> io::Result<()> {
     let life = Rc::clone(&shared.life);
     let watched = TokioIo::new(Watched::new(io, Rc::clone(&life), FrameGuard::new()));
     let service = service_fn(move |request| answer_http2(&shared, request));
@@ -272,13 +271,17 @@ fn answer_http2<S: Service>(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<S> {
     let (shared, stream) = (Rc::clone(shared), OpenStream::new(&shared.life));
+    let has_body = !request.body().is_end_stream();
+    let admitted = admit::check(&request, false, || false);
     async move {
-        let has_body = !request.body().is_end_stream();
-        let answered = match admit::check(&request, || false) {
-            Ok(()) => respond(&shared, request, has_body).await,
-            Err(refusal) => Err(refusal),
+        let response = match admitted {
+            Ok(()) => {
+                let wait = has_body.then(|| shared.life.worker.body_wait());
+                let mut call = pin!(shared.service.call(request, &shared.peer));
+                poll_fn(|cx| poll_in_time(wait.as_deref(), call.as_mut(), cx, || Refusal::Late.response())).await
+            }
+            Err(refusal) => refusal.response(),
         };
-        let response = answered.unwrap_or_else(Refusal::response);
         Ok(response.map(|body| Answer::new(body, stream)))
     }
 }
@@ -352,10 +355,13 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
 impl Protocols {
     pub(super) fn new() -> Rc<Protocols> {
         let mut http1 = http1::Builder::new();
-        // Deadlines are ours (see `life`); hyper's would take a timer for each head. Its bounds of a head stand behind ours (see `head`), its
+        // Deadlines are ours (see `worker`); hyper's would take a timer for each head. Its bounds of a head stand behind ours (see `head`), its
         // 100 header fields are its default, which it keeps without an allocation only when nobody sets it.
         http1
             .header_read_timeout(None)
+            // A client that has said all may listen on (RFC 9112 §9.6), and what it asked is recorded anyway. Looking for its end while we
+            // work would also cost a read and a new buffer for each request.
+            .half_close(true)
             .max_header_size(limits::REQUEST_LINE_MAX_BYTES + limits::HEAD_MAX_BYTES + 4)
             .max_buf_size(limits::REQUEST_LINE_MAX_BYTES + limits::HEAD_MAX_BYTES + 1_024);
         let mut http2 = http2::Builder::new(LocalExecutor);

@@ -6,8 +6,17 @@
 
 use std::io;
 
-use super::{admit::Refusal, life::Life, life::Phase, watched::Watch};
+use super::{
+    admit::Refusal,
+    counters::CloseReason,
+    life::{Life, Phase},
+    watched::Watch,
+};
 use crate::core::limits::{HEAD_MAX_BYTES, REQUEST_LINE_MAX_BYTES};
+
+/// Heads within a read of so many bytes need not be measured.
+const SMALL_BYTES: usize =
+    if REQUEST_LINE_MAX_BYTES < HEAD_MAX_BYTES { REQUEST_LINE_MAX_BYTES } else { HEAD_MAX_BYTES };
 
 /// How much of a head has arrived, bytes with their line ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +86,7 @@ impl Watch for HeadWatch {
             && let Some(refusal) = life.head.get().too_large()
         {
             life.refusal.set(Some(refusal));
+            life.worker.counters.count_closed(CloseReason::Refused);
             return Err(io::Error::other("the head is too large"));
         }
         Ok(())
@@ -89,9 +99,11 @@ impl Watch for HeadWatch {
         life.head_bytes_arrived();
         let before = life.head.get();
         remember(life, chunk, before.is_begun());
-        if before.is_begun() || !chunk.ends_with(b"\r\n\r\n") {
+        let whole = !before.is_begun() && chunk.ends_with(b"\r\n\r\n");
+        if !whole {
             life.head.set(before.after(chunk));
         }
+        life.set_head_is_small(whole && chunk.len() <= SMALL_BYTES);
         Ok(())
     }
 }

@@ -1,74 +1,18 @@
-//! The life of a connection: which phase it is in and since when, and who ends it when it stays there too long.
-//!
-//! No connection and no request has a timer. A worker counts sweeps ([`Worker::sweep`], every [`Deadlines::sweep`]); a connection notes
-//! the sweep in which its phase began, which costs one store, and each sweep ends those that are past their deadline. So a deadline is
-//! kept to within two sweeps, and never early.
+//! The life of a connection: which phase it is in and since when, and so whether its time is over (see [`super::worker`]).
 
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
-
-use tokio::sync::Notify;
 
 use super::{
     admit::Refusal,
-    counters::{CloseReason, ConnectionCounters},
-    head::{LastHead, Progress},
+    counters::CloseReason,
+    head::Progress,
+    worker::{Sweeps, Worker, keep_waker},
 };
-use crate::core::limits;
-
-/// How long a connection may stay in each phase. Tests shorten them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadlines {
-    pub preface: Duration,
-    pub handshake: Duration,
-    pub head: Duration,
-    pub body: Duration,
-    pub write: Duration,
-    pub idle: Duration,
-    pub linger: Duration,
-    pub drain_idle: Duration,
-    pub sweep: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Deadlines {
-        Deadlines {
-            preface: limits::PREFACE_TIMEOUT,
-            handshake: limits::TLS_HANDSHAKE_TIMEOUT,
-            head: limits::HEAD_TIMEOUT,
-            body: limits::BODY_TIMEOUT,
-            write: limits::WRITE_TIMEOUT,
-            idle: limits::IDLE_TIMEOUT,
-            linger: limits::LINGER_TIMEOUT,
-            drain_idle: limits::DRAIN_IDLE_GRACE,
-            sweep: limits::SWEEP_INTERVAL,
-        }
-    }
-}
-
-/// A number of sweeps; also a point in time, counted from the worker's start.
-type Sweeps = u32;
-
-/// What all connections of a worker share. One thread only.
-pub(super) struct Worker {
-    pub(super) counters: Arc<ConnectionCounters>,
-    pub(super) deadlines: Deadlines,
-    max_connections: usize,
-    now: Cell<Sweeps>,
-    draining: Cell<Option<Sweeps>>,
-    forced: Cell<bool>,
-    lives: RefCell<Vec<Rc<Life>>>,
-    bodies: RefCell<Vec<Rc<BodyWait>>>,
-    emptied: Notify,
-    /// See [`super::head`].
-    pub(super) last_head: RefCell<LastHead>,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -98,9 +42,13 @@ pub(super) struct Life {
     streams: Cell<u32>,
     unsent: Cell<u32>,
     unsent_since: Cell<Sweeps>,
-    /// HTTP/1: the request in service has a body, so what arrives is no head.
+    /// HTTP/1: the request in service has a body, so what arrives is no head; and the same of the last request, which may have been
+    /// answered before its body came.
     body: Cell<bool>,
+    had_body: Cell<bool>,
     pub(super) head: Cell<Progress>,
+    /// HTTP/1: what was read last were whole heads, and all of it together is smaller than any bound.
+    small: Cell<bool>,
     /// HTTP/1: the client was told that its connection ends with this answer, because of what it sent.
     close: Cell<bool>,
     /// HTTP/1: the answer that hyper cannot give, to be written when it has let go of the socket.
@@ -109,171 +57,43 @@ pub(super) struct Life {
     waker: RefCell<Option<Waker>>,
 }
 
-// === impl Worker ===
+// === impl Life ===
 
-impl Worker {
-    pub(super) fn new(counters: Arc<ConnectionCounters>, deadlines: Deadlines, max_connections: usize) -> Rc<Worker> {
-        Rc::new(Worker {
-            counters,
-            deadlines,
-            max_connections,
-            now: Cell::new(0),
-            draining: Cell::new(None),
-            forced: Cell::new(false),
-            lives: RefCell::default(),
-            bodies: RefCell::default(),
-            emptied: Notify::new(),
-            last_head: RefCell::default(),
-        })
-    }
-
-    /// A place for one more connection, when there is one.
-    pub(super) fn admit(self: &Rc<Worker>) -> Option<Registered> {
-        let mut lives = self.lives.borrow_mut();
-        if lives.len() >= self.max_connections {
-            self.counters.count_closed(CloseReason::TooMany);
-            return None;
-        }
-        let life = Rc::new(Life {
-            worker: Rc::clone(self),
-            index: Cell::new(lives.len()),
+impl Life {
+    /// A connection that has just been accepted, at its place in the worker's list.
+    pub(super) fn new(worker: &Rc<Worker>, index: usize) -> Rc<Life> {
+        Rc::new(Life {
+            worker: Rc::clone(worker),
+            index: Cell::new(index),
             phase: Cell::new(Phase::Preface),
-            since: Cell::new(self.now.get()),
+            since: Cell::new(worker.now()),
             blocked: Cell::new(None),
             unfinished: Cell::new(None),
             streams: Cell::new(0),
             unsent: Cell::new(0),
             unsent_since: Cell::new(0),
             body: Cell::new(false),
+            had_body: Cell::new(false),
             head: Cell::default(),
+            small: Cell::new(false),
             close: Cell::new(false),
             refusal: Cell::new(None),
             ending: Cell::new(None),
             waker: RefCell::new(None),
-        });
-        lives.push(Rc::clone(&life));
-        self.counters.count_accepted();
-        self.counters.set_open(lives.len());
-        Some(Registered(life))
+        })
     }
 
-    /// Ends what is past its deadline.
-    pub(super) fn sweep(&self) {
-        self.now.set(self.now.get().wrapping_add(1));
-        for life in self.lives.borrow().iter() {
-            if let Some(reason) = life.overdue() {
-                life.end(reason);
-            }
-        }
-        self.bodies.borrow_mut().retain(|wait| {
-            let waited_for = Rc::strong_count(wait) > 1;
-            if waited_for && self.past(wait.since, self.deadlines.body) {
-                wait.expire();
-            }
-            waited_for
-        });
+    pub(super) fn index(&self) -> usize {
+        self.index.get()
     }
 
-    fn past(&self, since: Sweeps, deadline: Duration) -> bool {
-        let whole = deadline.as_nanos().div_ceil(self.deadlines.sweep.as_nanos().max(1));
-        // The phase began somewhere within its sweep.
-        u128::from(self.now.get().wrapping_sub(since)) > whole
+    pub(super) fn set_index(&self, index: usize) {
+        self.index.set(index);
     }
 
-    pub(super) fn begin_drain(&self) {
-        self.draining.set(Some(self.now.get()));
-        self.lives.borrow().iter().for_each(|life| life.wake());
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.get().is_some()
-    }
-
-    /// Ends every connection now.
-    pub(super) fn force_drain(&self) {
-        self.forced.set(true);
-        self.lives.borrow().iter().for_each(|life| life.end(CloseReason::Drain));
-    }
-
-    pub(super) fn is_forced(&self) -> bool {
-        self.forced.get()
-    }
-
-    /// Returns when no connection is left.
-    pub(super) async fn emptied(&self) {
-        while !self.lives.borrow().is_empty() {
-            self.emptied.notified().await;
-        }
-    }
-
-    /// A deadline for a request's body, which begins now.
-    pub(super) fn body_wait(&self) -> Rc<BodyWait> {
-        let wait = Rc::new(BodyWait { since: self.now.get(), expired: Cell::new(false), waker: RefCell::new(None) });
-        self.bodies.borrow_mut().push(Rc::clone(&wait));
-        wait
-    }
-}
-
-/// Keeps a connection in its worker's list.
-pub(super) struct Registered(Rc<Life>);
-
-impl Registered {
-    pub(super) fn life(&self) -> &Rc<Life> {
-        &self.0
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let worker = &self.0.worker;
-        let mut lives = worker.lives.borrow_mut();
-        let index = self.0.index.get();
-        lives.swap_remove(index);
-        if let Some(moved) = lives.get(index) {
-            moved.index.set(index);
-        }
-        worker.counters.set_open(lives.len());
-        if lives.is_empty() {
-            worker.emptied.notify_one();
-        }
-    }
-}
-
-/// A request whose body is on its way.
-pub(super) struct BodyWait {
-    since: Sweeps,
-    expired: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-impl BodyWait {
-    fn expire(&self) {
-        self.expired.set(true);
-        if let Some(waker) = self.waker.borrow().as_ref() {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// Whether the time is over; if not, the task is woken when it is.
-    pub(super) fn poll_expired(&self, cx: &Context<'_>) -> bool {
-        keep_waker(&self.waker, cx);
-        self.expired.get()
-    }
-}
-
-fn keep_waker(kept: &RefCell<Option<Waker>>, cx: &Context<'_>) {
-    let mut kept = kept.borrow_mut();
-    if !kept.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-        *kept = Some(cx.waker().clone());
-    }
-}
-
-// === impl Life ===
-
-impl Life {
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
-        self.since.set(self.worker.now.get());
+        self.since.set(self.worker.now());
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -308,13 +128,14 @@ impl Life {
         self.ending.get()
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
     }
 
-    fn overdue(&self) -> Option<CloseReason> {
+    /// Why this connection has to end now, if it has.
+    pub(super) fn overdue(&self) -> Option<CloseReason> {
         let (worker, deadlines) = (&self.worker, &self.worker.deadlines);
         let long = |since: Option<Sweeps>, deadline| since.is_some_and(|since| worker.past(since, deadline));
         if long(self.blocked.get(), deadlines.write) {
@@ -337,20 +158,24 @@ impl Life {
             return Some(reason);
         }
         let waits = matches!(self.phase.get(), Phase::Preface | Phase::Idle);
-        (waits && long(worker.draining.get(), deadlines.drain_idle)).then_some(CloseReason::Drain)
+        (waits && long(worker.draining(), deadlines.drain_idle)).then_some(CloseReason::Drain)
     }
 
     // --- what the socket sees ---
 
     pub(super) fn write_blocked(&self) {
         if self.blocked.get().is_none() {
-            self.blocked.set(Some(self.worker.now.get()));
+            self.blocked.set(Some(self.worker.now()));
         }
     }
 
     /// Everything that we wrote has been taken.
     pub(super) fn write_flushed(&self) {
         self.blocked.set(None);
+    }
+
+    pub(super) fn is_write_blocked(&self) -> bool {
+        self.blocked.get().is_some()
     }
 
     // --- HTTP/1 ---
@@ -368,10 +193,19 @@ impl Life {
 
     pub(super) fn request_begins(&self, has_body: bool) {
         self.phase.set(Phase::Service);
+        self.had_body.set(has_body);
         if has_body {
             self.body.set(true);
             self.head.set(Progress::default());
         }
+    }
+
+    pub(super) fn set_head_is_small(&self, small: bool) {
+        self.small.set(small);
+    }
+
+    pub(super) fn head_is_small(&self) -> bool {
+        self.small.get()
     }
 
     pub(super) fn say_close(&self) {
@@ -380,6 +214,11 @@ impl Life {
 
     pub(super) fn said_close(&self) -> bool {
         self.close.get()
+    }
+
+    /// Whether the client may still be sending what nobody will read.
+    pub(super) fn may_be_sending(&self) -> bool {
+        self.close.get() || self.had_body.get() || self.worker.is_draining()
     }
 
     pub(super) fn request_ends(&self) {
@@ -397,7 +236,7 @@ impl Life {
                 self.enter(Phase::Idle);
             }
         } else if self.unfinished.get().is_none() {
-            self.unfinished.set(Some(self.worker.now.get()));
+            self.unfinished.set(Some(self.worker.now()));
         }
     }
 
@@ -415,7 +254,7 @@ impl Life {
 
     pub(super) fn answer_begins(&self) {
         if self.unsent.get() == 0 {
-            self.unsent_since.set(self.worker.now.get());
+            self.unsent_since.set(self.worker.now());
         }
         self.unsent.set(self.unsent.get() + 1);
     }
@@ -427,7 +266,10 @@ impl Life {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Arc, time::Duration};
+
     use super::*;
+    use crate::edge::worker::Deadlines;
 
     fn worker(max_connections: usize) -> Rc<Worker> {
         let deadlines = Deadlines {
@@ -506,8 +348,7 @@ mod tests {
         places.remove(0);
         places.remove(1);
         assert_eq!(worker.counters.open(), 1);
-        assert!(Rc::ptr_eq(&worker.lives.borrow()[0], places[0].life()));
-        assert_eq!(places[0].life().index.get(), 0);
+        assert_eq!(places[0].life().index(), 0);
         places.clear();
         assert_eq!((worker.counters.open(), worker.counters.accepted()), (0, 3));
     }

@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::{self, Protocols, Settings},
-    life::Worker,
+    worker::Worker,
 };
 pub use super::{
     connection::{Kind, Peer, Service},
     counters::{CloseReason, ConnectionCounters},
-    life::Deadlines,
+    worker::Deadlines,
 };
 use crate::core::limits::ACCEPT_PAUSE;
 
@@ -60,7 +60,14 @@ pub async fn serve<S: Service>(setup: WorkerSetup, service: S) -> io::Result<()>
         doors.push(tokio::task::spawn_local(door.stand_open(listener, drain.clone())));
     }
 
-    let mut sweeps = interval(deadlines.sweep);
+    // A LocalSet polls its root future at every turn, so that one must not do more than wait.
+    let watch = tokio::task::spawn_local(watch(worker, doors, drain, drain_timeout));
+    watch.await.map_err(io::Error::other)
+}
+
+/// Keeps the deadlines, and at the end the order: doors closed, connections finished, the rest ended.
+async fn watch(worker: Rc<Worker>, doors: Vec<JoinHandle<()>>, drain: CancellationToken, drain_timeout: Duration) {
+    let mut sweeps = interval(worker.deadlines.sweep);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     until(&worker, &mut sweeps, drain.cancelled()).await;
     worker.begin_drain();
@@ -72,7 +79,6 @@ pub async fn serve<S: Service>(setup: WorkerSetup, service: S) -> io::Result<()>
     worker.force_drain();
     // They are woken and have nothing to wait for; who holds one back now loses it with the runtime.
     let _ = timeout(Duration::from_secs(1), worker.emptied()).await;
-    Ok(())
 }
 
 /// Sweeps until the future is ready.

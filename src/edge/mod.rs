@@ -6,7 +6,7 @@
 //!
 //! | files | what |
 //! |---|---|
-//! | `listener` `connection` `admit` `life` `watched` `socket` `counters` | connections, and every deadline of theirs |
+//! | `listener` `worker` `connection` `admit` `life` `watched` `socket` `counters` | connections, and every deadline of theirs |
 //! | `tls` `proxy` `head` `guard` | what comes before a request: certificates, PROXY header, head limits, HTTP/2 floods |
 //! | `service` `click` `note` | one request, from its head to its recorded answer |
 //! | `decode` `query` `client` `sighting` | what is asked, and by whom |
@@ -40,5 +40,6 @@ pub mod sighting;
 mod socket;
 pub mod visitor;
 mod watched;
+mod worker;
 
 pub use service::{Edge, Settings, Shared};

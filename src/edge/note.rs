@@ -86,7 +86,7 @@ impl Edge {
         let sighting =
             sight(&head.headers, client, now, keys.load(), honour_dnt, geo, (agents, &self.shared.enrich.agents));
         let class = sighting.class(verb == Verb::Head, own.test, false);
-        let id = EventId::new(now, self.random.bytes());
+        let id = self.id(now);
         let Target { link, partner, ad, .. } = *subject.target;
         let credit = match subject.click {
             Some((_, program)) => Credit { partner, ad, program, window_days: WINDOW_DAYS, ..Credit::default() },

@@ -28,7 +28,7 @@ use crate::{
     config::{SecureCookie, WhenFull, network::Network},
     core::{
         event::Class,
-        id::VisitorId,
+        id::{EventId, VisitorId},
         key::KeyRing,
         limits::{EVENT_BODY_MAX_BYTES, REQUEST_LINE_MAX_BYTES, REQUESTS_WAITING_MAX},
         time::Millis,
@@ -72,6 +72,8 @@ pub struct Edge {
     pub(super) lane: Lane,
     pub(super) random: Random,
     pub(super) state: RefCell<State>,
+    /// Time of the newest id, and how many it has had before.
+    newest_id: Cell<(Millis, u16)>,
     counters: EdgeWriter,
     /// Requests whose record is not committed yet.
     waiting: Cell<usize>,
@@ -156,7 +158,16 @@ impl Edge {
         };
         let etag = format!("\"{}\"", &blake3::hash(SCRIPT.as_bytes()).to_hex()[..16]);
         let script_etag = HeaderValue::from_str(&etag).unwrap_or_else(|_| HeaderValue::from_static("\"0\""));
-        Rc::new(Edge { shared, lane, random, state: RefCell::new(state), counters, waiting: Cell::new(0), script_etag })
+        Rc::new(Edge {
+            shared,
+            lane,
+            random,
+            state: RefCell::new(state),
+            newest_id: Cell::default(),
+            counters,
+            waiting: Cell::new(0),
+            script_etag,
+        })
     }
 
     /// The journal lane of this worker: its owner closes it when all connections are gone.
@@ -241,6 +252,14 @@ impl Edge {
         let varies = more.as_ref().is_some_and(|more| !more.rules.is_empty());
         let slug = target.slug.as_ref().map_or("", |slug| slug.as_str());
         reply(respond::html(about::page(slug, name, &address, varies)), Outcome::LinkPage)
+    }
+
+    /// An id for an event of now: this worker's ids of one millisecond sort in the order in which they were asked for.
+    pub(super) fn id(&self, now: Millis) -> EventId {
+        let (newest, counter) = self.newest_id.get();
+        let counter = if newest == now { counter.wrapping_add(1) } else { 0 };
+        self.newest_id.set((now, counter));
+        EventId::in_order(now, counter, self.random.bytes())
     }
 
     /// When, and from where.

@@ -55,6 +55,10 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, JournalError::Read { error, .. } if error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Short and stable, for metrics and logs.
     pub const fn tag(&self) -> &'static str {
         match self {

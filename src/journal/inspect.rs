@@ -16,6 +16,9 @@ use crate::{
     io::{clock::Clock, disk::Disk},
 };
 
+/// A lane that changes so often while it is looked at is left out.
+const LOOKS_MAX: u32 = 3;
+
 /// One lane as found on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LaneSummary {
@@ -52,11 +55,21 @@ pub fn inspect(disk: &Arc<dyn Disk>, journal: &Path) -> Result<Vec<LaneSummary>,
     for id in names.iter().filter_map(|name| segment::lane_of(name)) {
         let folder = segment::lane_folder(journal, id);
         let live = disk.is_locked(&folder.join(segment::LOCK_NAME)).unwrap_or(false);
-        match LaneReader::orphan(Arc::clone(&shared), id, None)
-            .and_then(|reader| summary(reader, live, &**disk, &folder))
-        {
-            Ok(summary) => lanes.push(summary),
-            Err(JournalError::Read { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {}
+        // A server that deletes a segment under our eyes makes us look again.
+        let looks = (0..LOOKS_MAX).map(|_| {
+            let reader = LaneReader::orphan(Arc::clone(&shared), id, None)?;
+            summary(reader, live, &**disk, &folder)
+        });
+        let mut result = Ok(None);
+        for look in looks {
+            result = look.map(Some);
+            if !matches!(&result, Err(error) if error.is_not_found()) {
+                break;
+            }
+        }
+        match result {
+            Ok(summary) => lanes.extend(summary),
+            Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
         }
     }

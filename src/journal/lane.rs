@@ -268,14 +268,20 @@ impl Inner {
             self.end(state);
         }
         while let Some(job) = state.writer.next_job() {
-            // The helper ends only after the sender.
-            let _ = self.jobs.send(job);
+            if let Err(mpsc::SendError(job)) = self.jobs.send(job) {
+                // The helper is gone, which only a panic can do: slower from now on, but nobody waits for ever.
+                self.take(state, job.run());
+                state.dirty = true;
+            }
         }
     }
 
     fn done(&self, done: Done) {
-        let mut state = self.state.borrow_mut();
-        let state = &mut *state;
+        self.take(&mut self.state.borrow_mut(), done);
+    }
+
+    /// Takes in what became of a job, and wakes whose group is decided by it.
+    fn take(&self, state: &mut State, done: Done) {
         let collecting = state.writer.collecting();
         state.writer.done(done);
         if state.writer.outcome(Ticket(collecting.0.saturating_sub(1))).is_some() {

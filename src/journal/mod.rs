@@ -84,8 +84,12 @@ impl Journal {
         };
         disk.create_dir_all(&folder).map_err(unusable("create"))?;
         let probe = folder.join(format!("probe-{}", random()));
-        disk.create(&probe).map_err(unusable("write to"))?;
-        disk.remove_file(&probe).map_err(unusable("write to"))?;
+        match disk.create(&probe) {
+            Ok(_) => disk.remove_file(&probe).map_err(unusable("write to"))?,
+            // Visitors go first: lanes refuse records until there is room.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            Err(error) => return Err(unusable("write to")(error)),
+        }
         disk.sync_dir(&folder).map_err(unusable("sync"))?;
         // The folder's own name, and that of every folder that was just made for it, must be as durable as what is in it.
         // Folders that we may not open were there before.

@@ -344,6 +344,7 @@ impl LaneReader {
     pub fn delivered(&mut self, next: u64) -> Result<(), JournalError> {
         if let Some(watch) = self.watch() {
             watch.delivered(next);
+            self.list().map_err(|error| JournalError::Read { path: self.folder.clone(), error })?;
         }
         let done = self.segments.iter().skip(1).take_while(|first| **first <= next).count();
         if done == 0 {

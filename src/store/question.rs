@@ -12,8 +12,8 @@ pub struct QuestionError {
 }
 
 impl QuestionError {
-    fn new(field: &'static str, problem: impl ToString) -> QuestionError {
-        QuestionError { field, problem: problem.to_string() }
+    fn new(field: &'static str, problem: String) -> QuestionError {
+        QuestionError { field, problem }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Each test runs a worker in its own thread-bound runtime, on port 0, with a service that says who asked.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 #[path = "../support/http.rs"]
 mod http_client;

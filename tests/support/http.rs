@@ -3,6 +3,7 @@
 
 // Each test program uses its own part of it.
 #![allow(dead_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
@@ -116,12 +117,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
         std::mem::take(&mut self.unread)
     }
 
-    /// Whether the server has closed, without waiting.
+    /// Whether the server has closed, without waiting. What it has said is thrown away.
     pub(crate) async fn is_closed_now(&mut self) -> bool {
-        let mut byte = [0];
+        let mut said = [0; 4_096];
         tokio::select! {
             biased;
-            read = self.io.read(&mut byte) => !matches!(read, Ok(n) if n > 0),
+            read = self.io.read(&mut said) => !matches!(read, Ok(n) if n > 0),
             () = tokio::task::yield_now() => false,
         }
     }

@@ -16,9 +16,12 @@
 
 use std::{collections::VecDeque, io, path::PathBuf, sync::Arc};
 
+mod failing;
+mod jobs;
+
 use super::{
     error::AppendError,
-    job::{Done, Job, Outcome, Sealing, Spare, Work},
+    job::{Job, Spare},
     record::{self, HEAD_BYTES, Kind},
     segment::{self, HEADER_BYTES, Header},
     shared::{Condition, Durability, Shared, count},
@@ -27,7 +30,7 @@ use super::{
 use crate::{
     core::{
         event::EventRef,
-        limits::{LANE_BUFFER_MAX_BYTES, RECORD_PAYLOAD_MAX_BYTES, REFUSED_GROUPS_MAX},
+        limits::{LANE_BUFFER_MAX_BYTES, RECORD_PAYLOAD_MAX_BYTES},
     },
     io::disk::DiskFile,
 };
@@ -303,7 +306,7 @@ impl LaneWriter {
         };
         if let Some(full) = self.current.take() {
             let sync = self.shared.settings.durability == Durability::Process;
-            self.push_seal(full, sync, false);
+            self.push_seal(&full, sync, false);
         }
         let path = self.watch.folder.join(segment::file_name(self.group_first));
         if let Err(error) = self.adopt(&spare, &path) {
@@ -340,196 +343,6 @@ impl LaneWriter {
         self.shared.disk.rename(&spare.path, path)
     }
 
-    // === Failing ===
-
-    /// Refuses everything that is not committed, and seals the segment there.
-    fn refuse(&mut self, error: AppendError, reason: String) {
-        for group in self.group - u64::from(self.in_flight.is_some())..=self.group {
-            self.refused.push_back((group, error));
-        }
-        while self.refused.len() > REFUSED_GROUPS_MAX {
-            self.forgotten = self.refused.pop_front().map_or(self.forgotten, |(group, _)| group + 1);
-        }
-        self.group += 1;
-        self.in_flight = None;
-        self.buffer.clear();
-        self.next = self.watch.committed();
-        self.group_first = self.next;
-        self.waiting = false;
-        self.abandon(error != AppendError::Sync);
-        if self.spare.is_none() {
-            self.failed = Some(error);
-            self.shared.set_condition(self.watch.id, Condition::Refusing(reason));
-        }
-    }
-
-    /// Ends the current segment at its last committed byte. Now, not later: a process that is killed after it has answered
-    /// must not leave behind what was refused.
-    fn abandon(&mut self, sync: bool) {
-        let Some(current) = self.current.take() else { return };
-        if current.end == HEADER_BYTES as u64 {
-            // Nothing in it counts, and the next segment will need its name.
-            let _ = self.shared.disk.remove_file(&current.path);
-            self.shared.ledger().set(current.path, 0);
-            return;
-        }
-        let _ = self.sealing(&current, false).cut(&self.shared);
-        if sync {
-            self.push_seal(current, true, false);
-        }
-    }
-
-    /// The disk did not confirm bytes of this segment.
-    fn sync_failed(&mut self, error: &io::Error, segment: Option<u64>) {
-        count(&self.shared.counters.failed_syncs, 1);
-        let reason = format!(
-            "the disk did not confirm a write to {}: {error}; records that it holds may be lost in a power cut; look at the disk",
-            self.watch.folder.display()
-        );
-        if self.failed.is_none() {
-            self.shared.set_condition(self.watch.id, Condition::Degraded(reason.clone()));
-        }
-        if !self.current.as_ref().is_some_and(|current| Some(current.serial) == segment) {
-            return;
-        }
-        match self.in_flight {
-            Some(_) => self.refuse(AppendError::Sync, reason),
-            None => self.abandon(false),
-        }
-    }
-
-    fn sealing(&self, current: &Current, sync: bool) -> Sealing {
-        Sealing {
-            file: Arc::clone(&current.file),
-            path: current.path.clone(),
-            end: current.end,
-            seal: record::seal(self.watch.key, self.watch.committed()),
-            sync: sync.then(|| self.watch.folder.clone()),
-        }
-    }
-
-    // === Jobs ===
-
-    /// Long work that somebody must run now.
-    pub fn next_job(&mut self) -> Option<Job> {
-        self.jobs.pop_front().or_else(|| self.prepare())
-    }
-
-    /// A segment that fills up has its successor prepared when it is half full.
-    fn prepare(&mut self) -> Option<Job> {
-        let half = self.shared.settings.segment_bytes / 2;
-        let wanted = self.waiting || self.current.as_ref().is_none_or(|current| current.end > half);
-        let may = self.unprepared.is_none() || self.may_retry;
-        if !wanted || !may || self.preparing || self.spare.is_some() || self.is_ending() {
-            return None;
-        }
-        self.preparing = true;
-        self.may_retry = false;
-        self.segments += 1;
-        let path = self.watch.folder.join(format!("{}{}", self.segments, segment::SPARE_SUFFIX));
-        Some(Job(Work::Prepare { shared: Arc::clone(&self.shared), path }))
-    }
-
-    /// Whether only [`LaneWriter::retry`] lets the lane ask for a segment again.
-    pub fn needs_retry(&self) -> bool {
-        self.unprepared.is_some() && !self.preparing && !self.may_retry && self.spare.is_none() && !self.is_ending()
-    }
-
-    /// Nothing will ask for a segment any more.
-    fn is_ending(&self) -> bool {
-        self.closed && self.buffer.is_empty()
-    }
-
-    /// Allows one more attempt to get a segment.
-    pub fn retry(&mut self) {
-        self.may_retry = true;
-    }
-
-    /// Asks for a sync of what is committed but not synced, where there is any. Only with [`Durability::Process`].
-    pub fn sync(&mut self) {
-        if !self.syncing && self.wants_sync() && self.shared.settings.durability == Durability::Process {
-            self.push_sync();
-        }
-    }
-
-    pub fn wants_sync(&self) -> bool {
-        self.current.as_ref().is_some_and(|current| current.unsynced)
-    }
-
-    fn push_sync(&mut self) {
-        let Some(current) = &mut self.current else { return };
-        current.unsynced = false;
-        self.syncing = true;
-        self.jobs.push_back(Job(Work::Sync {
-            shared: Arc::clone(&self.shared),
-            file: Arc::clone(&current.file),
-            segment: current.serial,
-            names: current.unnamed.then(|| self.watch.folder.clone()),
-        }));
-    }
-
-    fn push_seal(&mut self, current: Current, sync: bool, last: bool) {
-        let segment = self.sealing(&current, sync);
-        self.jobs.push_back(Job(Work::Seal { shared: Arc::clone(&self.shared), segment, last }));
-    }
-
-    /// Takes in what became of a job. Afterwards, ask the tickets.
-    pub fn done(&mut self, done: Done) {
-        match done.0 {
-            Outcome::Synced { segment, result } => {
-                self.syncing = false;
-                match result {
-                    Ok(()) => self.synced(segment),
-                    Err(error) => self.sync_failed(&error, Some(segment)),
-                }
-            }
-            Outcome::Prepared(result) => {
-                self.preparing = false;
-                match result {
-                    Ok(spare) => self.prepared(spare),
-                    Err(failure) => {
-                        count(&self.shared.counters.failed_reservations, 1);
-                        self.unprepared = Some(failure);
-                    }
-                }
-            }
-            Outcome::Sealed { result, last } => {
-                if let Err(error) = result {
-                    self.sync_failed(&error, None);
-                }
-                if last {
-                    self.watch.close();
-                    self.shared.signal.raise();
-                }
-            }
-        }
-    }
-
-    fn synced(&mut self, segment: u64) {
-        if let Some(current) = self.current.as_mut().filter(|current| current.serial == segment) {
-            current.unnamed = false;
-            if let Some(group) = self.in_flight.take() {
-                self.commit(group);
-            }
-        }
-        if self.failed.is_none() {
-            self.shared.set_condition(self.watch.id, Condition::Good);
-        }
-    }
-
-    fn prepared(&mut self, spare: Spare) {
-        if self.is_ending() {
-            let _ = self.shared.disk.remove_file(&spare.path);
-            self.shared.ledger().set(spare.path, 0);
-            return;
-        }
-        self.spare = Some(spare);
-        self.unprepared = None;
-        if self.failed.take().is_some() {
-            self.shared.set_condition(self.watch.id, Condition::Good);
-        }
-    }
-
     // === Closing ===
 
     /// No more records. When the last group is decided, [`LaneWriter::seal`] ends the lane.
@@ -549,7 +362,7 @@ impl LaneWriter {
             self.shared.ledger().set(spare.path, 0);
         }
         match self.current.take() {
-            Some(current) => self.push_seal(current, true, true),
+            Some(current) => self.push_seal(&current, true, true),
             None => {
                 self.watch.close();
                 self.shared.signal.raise();
