@@ -115,7 +115,8 @@ fn no_label_takes_what_visitors_choose() {
         ("GET", "/demo?to=https://zqmark.example/"),
         ("ZQMARK", "/demo"),
     ] {
-        let headers = [("User-Agent", agent.as_str()), ("Referer", "https://zqmark.example/"), ("Host", "zqmark.example")];
+        let headers =
+            [("User-Agent", agent.as_str()), ("Referer", "https://zqmark.example/"), ("Host", "zqmark.example")];
         client.send(method, path, &headers, b"").unwrap();
     }
     client.send("POST", "/e", &[("User-Agent", &agent)], br#"{"kind":"zqmark","slug":"zqmark"}"#).unwrap();

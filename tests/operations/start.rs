@@ -27,7 +27,8 @@ fn check_reports_every_mistake_at_once() {
     let chain = file(folder, "chain.pem", certificate.cert.pem());
     let key = file(folder, "other.key", other.signing_key.serialize_pem());
     let city = file(folder, "city.mmdb", "no database");
-    let keys = file(folder, "keys.toml", "[[key]]\nid = 1\nsecret = \"deadbeef\"\ncreated = \"2026-03-01T12:00:00Z\"\n");
+    let keys =
+        file(folder, "keys.toml", "[[key]]\nid = 1\nsecret = \"deadbeef\"\ncreated = \"2026-03-01T12:00:00Z\"\n");
     let text = format!(
         "[edge]\nworkers = \"many\"\nlistne = \"0.0.0.0:80\"\n\
          [edge.tls]\nlisten = \"127.0.0.1:0\"\ncertificates = [{{ chain = \"{chain}\", key = \"{key}\" }}]\n\
@@ -65,7 +66,8 @@ fn check_passes_what_we_ship_and_leaves_nothing_behind() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "a check changes nothing");
     // What the comments show is what is known: with every `#` before a key taken away it is still a configuration.
     let text = fs::read_to_string(shipped).unwrap();
-    let open: Vec<_> = text.lines().map(|line| line.strip_prefix('#').filter(|key| !key.starts_with(' ')).unwrap_or(line)).collect();
+    let open: Vec<_> =
+        text.lines().map(|line| line.strip_prefix('#').filter(|key| !key.starts_with(' ')).unwrap_or(line)).collect();
     assert!(open.iter().filter(|line| line.contains(" = ") && !line.starts_with('#')).count() > 25);
     let (ok, said) = check(&data, &file(folder.path(), "open.toml", open.join("\n")));
     assert!(ok, "{said}");
@@ -93,7 +95,9 @@ fn what_is_broken_stops_the_start_with_its_place_and_the_mend() {
     let config = file(
         folder,
         "tls.toml",
-        format!("[edge.tls]\nlisten = \"127.0.0.1:0\"\ncertificates = [{{ chain = \"{chain}\", key = \"{no_key}\" }}]\n"),
+        format!(
+            "[edge.tls]\nlisten = \"127.0.0.1:0\"\ncertificates = [{{ chain = \"{chain}\", key = \"{no_key}\" }}]\n"
+        ),
     );
     let keys = file(folder, "keys.toml", "[[key]]\nid = 1\n");
     let catalog = format!("sqlite:{no_database}/catalog.db");
