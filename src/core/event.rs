@@ -4,9 +4,12 @@
 //! from, straight into the journal's buffer; a test holds the two encodings equal, byte for byte.
 
 use prost::{
-    Message,
+    DecodeError, Message,
     bytes::BufMut,
-    encoding::{WireType, encode_varint, encoded_len_varint, key_len},
+    encoding::{
+        DecodeContext, WireType, check_wire_type, decode_key, decode_varint, encode_varint, encoded_len_varint,
+        key_len, skip_field,
+    },
 };
 
 /// What happened.
@@ -108,7 +111,7 @@ macro_rules! event {
         }
 
         /// One row of history, borrowed.
-        #[derive(Clone, Copy, Debug, Default)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq)]
         pub struct EventRef<'a> {
             $( $(#[doc = $doc])* pub $field: event!(@borrowed 'a $kind), )*
         }
@@ -122,6 +125,23 @@ macro_rules! event {
             /// Appends the encoding: the bytes that [`Event`] would encode to.
             pub fn encode(&self, out: &mut impl BufMut) {
                 $( event!(@encode $kind, const { tag($tag) }, self.$field, out); )*
+            }
+        }
+
+        impl<'a> EventRef<'a> {
+            /// Reads an encoding where it lies, with the same result as [`Event::decode`]: unknown fields are passed over, of
+            /// a field that stands there twice the last one counts.
+            pub fn decode(mut input: &'a [u8]) -> Result<EventRef<'a>, EventError> {
+                let input = &mut input;
+                let mut event = EventRef::default();
+                while !input.is_empty() {
+                    let (number, wire) = decode_key(input)?;
+                    match number {
+                        $( n if n == const { tag($tag) } => event.$field = event!(@decode $kind, wire, input), )*
+                        _ => skip_field(wire, number, input, DecodeContext::default())?,
+                    }
+                }
+                Ok(event)
             }
         }
 
@@ -146,6 +166,9 @@ macro_rules! event {
     (@len string, $tag:expr, $value:expr) => { text_len($tag, $value.as_bytes()) };
     (@len bytes, $tag:expr, $value:expr) => { text_len($tag, $value) };
     (@len $number:ident, $tag:expr, $value:expr) => { number_len($tag, $value as u64) };
+    (@decode string, $wire:expr, $input:expr) => { take_text($wire, $input)? };
+    (@decode bytes, $wire:expr, $input:expr) => { take_bytes($wire, $input)? };
+    (@decode $number:ident, $wire:expr, $input:expr) => { take_number($wire, $input)? as event!(@owned $number) };
     (@encode string, $tag:expr, $value:expr, $out:expr) => { text($tag, $value.as_bytes(), $out) };
     (@encode bytes, $tag:expr, $value:expr, $out:expr) => { text($tag, $value, $out) };
     (@encode $number:ident, $tag:expr, $value:expr, $out:expr) => { number($tag, $value as u64, $out) };
@@ -204,6 +227,17 @@ event! {
     count: uint64 = "31",
 }
 
+/// Why bytes are not an event.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EventError {
+    #[error("{0}")]
+    Wire(#[from] DecodeError),
+    #[error("a field is longer than what is left")]
+    Short,
+    #[error("a text is not UTF-8: {0}")]
+    Text(#[from] std::str::Utf8Error),
+}
+
 /// Field number of a literal tag, at compile time.
 const fn tag(text: &str) -> u32 {
     let bytes = text.as_bytes();
@@ -245,6 +279,23 @@ fn number(tag: u32, value: u64, out: &mut impl BufMut) {
         varint(u64::from(tag << 3 | WireType::Varint as u32), out);
         varint(value, out);
     }
+}
+
+fn take_bytes<'a>(wire: WireType, input: &mut &'a [u8]) -> Result<&'a [u8], EventError> {
+    check_wire_type(WireType::LengthDelimited, wire)?;
+    let length = usize::try_from(decode_varint(input)?).unwrap_or(usize::MAX);
+    let (bytes, rest) = input.split_at_checked(length).ok_or(EventError::Short)?;
+    *input = rest;
+    Ok(bytes)
+}
+
+fn take_text<'a>(wire: WireType, input: &mut &'a [u8]) -> Result<&'a str, EventError> {
+    Ok(std::str::from_utf8(take_bytes(wire, input)?)?)
+}
+
+fn take_number(wire: WireType, input: &mut &[u8]) -> Result<u64, EventError> {
+    check_wire_type(WireType::Varint, wire)?;
+    Ok(decode_varint(input)?)
 }
 
 impl Event {
@@ -374,7 +425,21 @@ mod tests {
             event.borrow().encode(&mut borrowed);
             prop_assert_eq!(&borrowed, &event.encode_to_vec());
             prop_assert_eq!(borrowed.len(), event.borrow().encoded_len());
-            prop_assert_eq!(Event::decode(borrowed.as_slice()).unwrap(), event);
+            prop_assert_eq!(&Event::decode(borrowed.as_slice()).unwrap(), &event);
+            prop_assert_eq!(EventRef::decode(&borrowed).unwrap(), event.borrow());
+        }
+
+        #[test]
+        fn borrowed_and_owned_decode_damage_alike(event in event(), at in any::<usize>(), byte: u8, cut in any::<bool>()) {
+            let mut bytes = event.encode_to_vec();
+            prop_assume!(!bytes.is_empty());
+            let at = at % bytes.len();
+            if cut { bytes.truncate(at) } else { bytes[at] = byte };
+            match (Event::decode(bytes.as_slice()), EventRef::decode(&bytes)) {
+                (Ok(owned), Ok(borrowed)) => prop_assert_eq!(owned.borrow(), borrowed),
+                (Err(_), Err(_)) => {}
+                (owned, borrowed) => prop_assert!(false, "{owned:?} {borrowed:?}"),
+            }
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, LazyLock};
 
-use prost::Message;
 use sqlx::{
     Arguments, Row,
     sqlite::{SqliteArguments, SqliteRow},
@@ -35,8 +34,8 @@ pub(super) static INSERTS: LazyLock<[Arc<str>; 4]> = LazyLock::new(|| {
 });
 
 /// The event in these bytes, or why it cannot be stored.
-pub(super) fn decode(bytes: &[u8]) -> Result<Event, String> {
-    let event = Event::decode(bytes).map_err(|error| format!("not an event: {error}"))?;
+pub(super) fn decode(bytes: &[u8]) -> Result<EventRef<'_>, String> {
+    let event = EventRef::decode(bytes).map_err(|error| format!("not an event: {error}"))?;
     let wrong = if event.id.len() != 16 {
         "id is not 16 bytes"
     } else if !(0..=EVENT_TIME_MAX_MS).contains(&event.time_ms) {

@@ -248,7 +248,9 @@ impl SqliteReports {
             page.and(" AND (time_ms, id) > (?", time.0)?;
             page.and(", ?)", id.0.to_vec())?;
         }
-        if let Some(since) = filter.since {
+        // SQLite starts at one bound of an index only: behind the cursor, the range's own start would make it read all
+        // former pages again.
+        if let Some(since) = filter.since.filter(|since| after.is_none_or(|after| after.time < *since)) {
             page.and(" AND time_ms >= ?", since.0)?;
         }
         if let Some(until) = filter.until {

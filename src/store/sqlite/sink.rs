@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     core::{
-        event::{Event, Kind},
+        event::{EventRef, Kind},
         id::LaneId,
         limits::{SUMS_KEYS_MAX, SUMS_LAG_MAX_EVENTS},
     },
@@ -47,7 +47,7 @@ struct Decoded<'a> {
     lane: LaneId,
     sequence: u64,
     body: &'a [u8],
-    event: Event,
+    event: EventRef<'a>,
 }
 
 /// How rows go in.
@@ -216,7 +216,7 @@ impl SqliteSink {
         stored: &mut Stored,
     ) -> Result<(), sqlx::Error> {
         if care == Care::ManyAtOnce {
-            let bind = |row: &Decoded<'_>, binder: &mut Binder| record::bind(&row.event.borrow(), binder);
+            let bind = |row: &Decoded<'_>, binder: &mut Binder| record::bind(&row.event, binder);
             let last = in_chunks(connection, &record::INSERTS, COLUMNS.len(), decoded, bind).await?;
             state.newest = last.unwrap_or(state.newest);
         }
@@ -232,16 +232,16 @@ impl SqliteSink {
                     }
                 }
             }
-            self.sums.add_event(&row.event.borrow());
+            self.sums.add_event(&row.event);
             stored.events += 1;
         }
         Ok(())
     }
 
-    async fn insert_one(connection: &mut SqliteConnection, event: &Event) -> Result<i64, sqlx::Error> {
+    async fn insert_one(connection: &mut SqliteConnection, event: &EventRef<'_>) -> Result<i64, sqlx::Error> {
         let mut savepoint = connection.begin().await?;
         let mut binder = Binder::with_capacity(COLUMNS.len());
-        record::bind(&event.borrow(), &mut binder);
+        record::bind(event, &mut binder);
         let sql = AssertSqlSafe(Arc::clone(&record::INSERTS[CHUNKS.len() - 1]));
         let done = sqlx::query_with(sql, binder.finish()?).execute(&mut *savepoint).await?;
         savepoint.commit().await?;
