@@ -95,8 +95,8 @@ fn the_service_manager_is_told() {
         let length = socket.recv(&mut buffer).expect("a notification");
         String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
     };
-    let mut options = Options::default();
-    options.under = vec!["env".to_owned(), format!("NOTIFY_SOCKET={}", path.display())];
+    let under = vec!["env".to_owned(), format!("NOTIFY_SOCKET={}", path.display())];
+    let options = Options { under, ..Options::default() };
     let server = Server::start(&folder.path().join("data"), &options).unwrap();
     assert_eq!(told(), "READY=1");
     server.signal("HUP");
