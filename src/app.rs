@@ -21,7 +21,11 @@ use crate::{
     links::Links,
     pump::{self, Pump},
     store::{Reports, sqlite},
-    telemetry::{health::Health, logs, metrics::Metrics},
+    telemetry::{
+        health::{Health, State},
+        logs,
+        metrics::Metrics,
+    },
 };
 
 mod addresses;
@@ -112,6 +116,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     }
 
     let broken = reload::until_stopped(signals, &config, &shared, tls.as_ref(), &mut part_ended).await;
+    health.set("server", State::NotReady, "it ends: connections are drained");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let untold = workers.drain().await;
     pump_stop.cancel();

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    support::{Client, Options, PATIENCE, Server, client::BROWSER, eventually, rows},
+    support::{Client, Options, PATIENCE, Server, client::BROWSER, eventually, get, rows},
     within,
 };
 
@@ -52,6 +52,9 @@ fn a_request_under_way_is_answered_and_nobody_new_is_let_in() {
     server.signal("TERM");
     server.wait_for_log(&["draining connections"]);
     eventually("the listener's end", || TcpStream::connect(edge).is_err().then_some(()));
+    let readiness = get(server.ops, "/readyz");
+    assert_eq!((readiness.status, get(server.ops, "/healthz").status), (503, 200), "balancers look elsewhere");
+    assert!(readiness.json()["parts"]["server"]["reason"].as_str().unwrap().contains("drained"));
     assert_eq!(slow.finish(), "HTTP/1.1 204 No Content\r\n");
     let mut server = server;
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
