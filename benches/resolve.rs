@@ -33,14 +33,14 @@ fn index() -> Links {
     let links = Links::new();
     for n in 0..LINKS {
         let address = format!("https://shop.example/collections/spring/products/item-{n:07}");
-        links.insert_link(code(&format!("l{n:07}")), Link { address: address.into(), more: None });
+        links.insert_link(&code(&format!("l{n:07}")), Link { address: address.into(), more: None });
     }
     let rules = vec![
         Rule { country: vec!["AT".into()], address: "https://shop.example/at".into(), ..Rule::default() },
         Rule { device: vec!["mobile".into()], address: "https://shop.example/m?p={partner}".into(), ..Rule::default() },
     ];
     let more = LinkMore { rules: rules.into(), ..LinkMore::default() };
-    links.insert_link(code("ruled"), Link { address: "https://shop.example/".into(), more: Some(Arc::new(more)) });
+    links.insert_link(&code("ruled"), Link { address: "https://shop.example/".into(), more: Some(Arc::new(more)) });
     links.partners.insert(code("abc123"), Partner { status: Status::Active, more: None });
     links
 }

@@ -254,7 +254,7 @@ mod tests {
             ("/v1/reports/reach?since=soon", Some("since"), "2026-03-01"),
             ("/v1/reports/reach?link=a%20b", Some("link"), "only letters"),
             ("/v1/reports/links?by=day", Some("by"), "/v1/reports/reach"),
-            ("/v1/reports/reach?lnik=x", None, "lnik"),
+            ("/v1/reports/reach?lnik=x", Some("lnik"), "lnik"),
         ] {
             let (status, kind, body) = get(address, "*/*");
             assert_eq!((status, kind.as_str()), (StatusCode::BAD_REQUEST, "application/problem+json"), "{address}");

@@ -3,7 +3,7 @@
 //! Order does not matter: a partner whose parent stands further down waits until the end. What is refused is handed back
 //! with its reasons; whoever imports decides whether the rest is committed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use super::{Catalog, CatalogError, Entity, Kind, Mistake, ShareLink, write::Writing};
 
@@ -48,18 +48,16 @@ impl<T: Entity, C> Bulk<T, C> {
         let mut refused = Vec::new();
         let mut fresh = Vec::with_capacity(rows.len());
         for row in rows {
-            match self.seen.insert(row.item.key(), row.line) {
-                Some(line) => {
-                    let field = T::KEY[T::KEY.len() - 1];
-                    let problem = format!("`{}` stands in line {line} already: keep one of the two", row.item.key());
-                    self.seen.insert(row.item.key(), line);
-                    refused.push(Refused {
-                        line: row.line,
-                        mistakes: vec![Mistake::new(field, problem)],
-                        cargo: row.cargo,
-                    });
+            match self.seen.entry(row.item.key()) {
+                Entry::Vacant(place) => {
+                    place.insert(row.line);
+                    fresh.push(row);
                 }
-                None => fresh.push(row),
+                Entry::Occupied(place) => {
+                    let problem = format!("`{}` stands in line {} already: keep one", place.key(), place.get());
+                    let mistakes = vec![Mistake::new(T::KEY[T::KEY.len() - 1], problem)];
+                    refused.push(Refused { line: row.line, mistakes, cargo: row.cargo });
+                }
             }
         }
         let (_, later) = self.take(fresh).await?;

@@ -186,7 +186,7 @@ fn put_plain_link(links: &Links, row: &AnyRow, met: &mut Option<Met>) -> Result<
     let mut columns = RowReader::new(row);
     let code = columns.code()?;
     note(met, Kind::Link, &code);
-    links.links.insert(code, links::Link { address: columns.text()?.into(), more: None });
+    links.links.insert(&code, columns.text()?, None);
     Ok(())
 }
 
@@ -212,7 +212,7 @@ fn sweep(links: &Links, mut met: Met) {
     met.0.sort_unstable();
     links.programs.retain(|code, _| met.has(Kind::Program, code));
     links.partners.retain(|code, _| met.has(Kind::Partner, code));
-    links.links.retain(|code, _| met.has(Kind::Link, code));
+    links.links.retain(|code| met.has(Kind::Link, code));
     links.ads.retain(|key| met.has(Kind::Ad, key));
     links.share_links.retain(|code, _| met.has(Kind::ShareLink, code));
 }
@@ -270,7 +270,7 @@ impl Indexed for Link {
                 ad_parameter: self.ad_parameter.map(Into::into),
             })
         });
-        links.insert_link(self.code, links::Link { address: self.address.into(), more });
+        links.insert_link(&self.code, links::Link { address: self.address.into(), more });
     }
 
     fn remove_from(links: &Links, key: &str) {

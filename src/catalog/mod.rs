@@ -110,19 +110,20 @@ impl Catalog {
         let path = url.strip_prefix("sqlite:").unwrap_or(url).trim_start_matches("//");
         let path = PathBuf::from(path.split('?').next().unwrap_or(path));
         let address = format!("sqlite:{}?mode=rw", encode(&path));
-        let pool = |connections: u32| {
+        let pool = |connections: u32, cache: &'static str| {
             AnyPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(CATALOG_BUSY_TIMEOUT)
-                .after_connect(|connection, _| {
+                .after_connect(move |connection, _| {
                     Box::pin(async move {
                         connection.execute(PRAGMAS).await?;
+                        connection.execute(cache).await?;
                         Ok(())
                     })
                 })
                 .connect_lazy(&address)
         };
-        let (writer, readers) = (pool(1)?, pool(READERS)?);
+        let (writer, readers) = (pool(1, WRITER_CACHE)?, pool(READERS, READER_CACHE)?);
         let (migrated, create) = (OnceCell::new(), AtomicBool::new(create));
         Ok(Catalog { shared: Arc::new(Shared { path, address, writer, readers, migrated, create, clock }) })
     }
@@ -240,8 +241,11 @@ impl Catalog {
 /// WAL: readers never wait for the writer. FULL: a change that was answered survives a power cut. The busy time-out is
 /// [`CATALOG_BUSY_TIMEOUT`] in milliseconds.
 const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                       PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY";
+                       PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY";
 const _: () = assert!(CATALOG_BUSY_TIMEOUT.as_millis() == 5_000);
+/// Page caches, KiB. The writer's is for imports, whose codes fall anywhere in the index; readers look at few pages.
+const WRITER_CACHE: &str = "PRAGMA cache_size = -65536";
+const READER_CACHE: &str = "PRAGMA cache_size = -4096";
 
 /// The path as it stands in a URL.
 fn encode(path: &Path) -> String {

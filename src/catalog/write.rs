@@ -12,7 +12,7 @@ use super::{
     share_link,
 };
 use crate::core::{
-    limits::{BULK_ROWS, CHANGES_KEPT},
+    limits::{BULK_CHANGES, BULK_ROWS, CHANGES_KEPT},
     time::Millis,
 };
 
@@ -42,10 +42,9 @@ impl Writing {
     pub(super) async fn upsert<T: Entity>(&mut self, items: &[T]) -> Result<(), CatalogError> {
         for chunk in items.chunks(BULK_ROWS) {
             let mut row = Binder::default();
+            row.integer(self.now.0);
             for item in chunk {
                 item.bind(&mut row);
-                row.integer(self.now.0);
-                row.integer(self.now.0);
             }
             // Few sizes come again: one, and a full chunk.
             let persistent = chunk.len() == 1 || chunk.len() == BULK_ROWS;
@@ -56,7 +55,7 @@ impl Writing {
             for item in chunk {
                 self.pending.push((T::KIND, item.key()));
             }
-            self.write_changes(BULK_ROWS).await?;
+            self.write_changes(BULK_CHANGES).await?;
         }
         Ok(())
     }
@@ -64,7 +63,7 @@ impl Writing {
     /// Writes change rows in chunks, as long as at least `at_least` of them wait.
     async fn write_changes(&mut self, at_least: usize) -> Result<(), CatalogError> {
         while !self.pending.is_empty() && self.pending.len() >= at_least {
-            let chunk: Vec<_> = self.pending.drain(..self.pending.len().min(BULK_ROWS)).collect();
+            let chunk: Vec<_> = self.pending.drain(..self.pending.len().min(BULK_CHANGES)).collect();
             let mut row = Binder::default();
             row.integer(self.next);
             row.integer(self.now.0);
@@ -72,7 +71,7 @@ impl Writing {
                 row.text(kind.word());
                 row.text(key);
             }
-            let persistent = chunk.len() == 1 || chunk.len() == BULK_ROWS;
+            let persistent = chunk.len() == 1 || chunk.len() == BULK_CHANGES;
             sqlx::query_with(AssertSqlSafe(changes_sql(chunk.len())), row.arguments)
                 .persistent(persistent)
                 .execute(&mut *self.tx)
@@ -128,7 +127,7 @@ impl Writing {
         let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind((*part).to_owned()));
         query.execute(&mut *self.tx).await?;
         self.pending.push((T::KIND, key.join("/")));
-        self.write_changes(BULK_ROWS).await
+        self.write_changes(BULK_CHANGES).await
     }
 
     /// The first column of the rows that `condition` (over `$1`, `$2`) finds.
@@ -192,19 +191,18 @@ const CHILDREN_OF_PARTNER: &str = "SELECT code FROM partners WHERE parent = $1 O
 const LINKS_OF_PROGRAM: &str = "SELECT code FROM links WHERE programs LIKE $1 ESCAPE '\\' LIMIT $2";
 const PARTNERS_OF_PROGRAM: &str = "SELECT code FROM partners WHERE programs LIKE $1 ESCAPE '\\' LIMIT $2";
 
-/// `INSERT … VALUES (…), (…) ON CONFLICT … DO UPDATE`: everything but the time of creation is replaced.
+/// `INSERT … VALUES (…), (…) ON CONFLICT … DO UPDATE`: everything but the time of creation is replaced. `$1` is the time.
 fn upsert_sql<T: Entity>(rows: usize) -> String {
     let columns = T::COLUMNS.join(", ");
-    let width = T::COLUMNS.len() + 2;
+    let width = T::COLUMNS.len();
     let mut sql = format!("INSERT INTO {} ({columns}, created_at, updated_at) VALUES ", T::KIND.table());
     for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ", (" });
         for column in 0..width {
             use std::fmt::Write;
-            let comma = if column == 0 { "" } else { ", " };
-            let _ = write!(sql, "{comma}${}", row * width + column + 1);
+            let _ = write!(sql, "${}, ", row * width + column + 2);
         }
-        sql.push(')');
+        sql.push_str("$1, $1)");
     }
     let replaced: Vec<String> = T::COLUMNS
         .iter()

@@ -26,7 +26,7 @@ use crate::{
 /// Bad lines that are printed.
 const PRINTED_MAX: usize = 20;
 /// Lines of one step.
-const BATCH_LINES: usize = 1_000;
+const BATCH_LINES: usize = 1_024;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -91,7 +91,7 @@ impl Edge {
         let credit = match subject.click {
             Some((_, program)) => Credit { partner, ad, program, window_days: WINDOW_DAYS, ..Credit::default() },
             None => {
-                let more = self.shared.links.links.get(link.as_str()).and_then(|link| link.more.clone());
+                let more = self.shared.links.links.get(link.as_str()).and_then(|link| link.more().cloned());
                 resolve::credit(&self.shared.links, subject.target, more.as_deref(), &mut scratch.ad)
             }
         };

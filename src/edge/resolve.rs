@@ -129,8 +129,8 @@ pub fn resolve(
         let Some(link) = links.links.get(target.link.as_str()) else {
             return unknown(fallback, target.partner, address);
         };
-        address.extend_from_slice(link.address.as_bytes());
-        link.more.clone()
+        address.extend_from_slice(link.address().as_bytes());
+        link.more().cloned()
     };
     let settings = more.as_deref();
     if let Some(reason) = settings.and_then(|more| over(more, visit)) {

@@ -246,7 +246,7 @@ impl Edge {
     fn about(&self, route: Route) -> Reply {
         let links = &self.shared.links;
         let Some(target) = resolve::target(links, route) else { return not_found() };
-        let found = links.links.get(target.link.as_str()).map(|link| (link.address.clone(), link.more.clone()));
+        let found = links.links.get(target.link.as_str()).map(|link| (link.address().to_owned(), link.more().cloned()));
         let Some((address, more)) = found else { return not_found() };
         let name = more.as_ref().map_or("", |more| &more.name);
         let varies = more.as_ref().is_some_and(|more| !more.rules.is_empty());

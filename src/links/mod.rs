@@ -10,6 +10,7 @@ use std::sync::{
 };
 
 use dashmap::DashMap;
+pub use map::{LinkMap, LinkRef};
 
 use crate::core::{
     code::Code,
@@ -18,7 +19,9 @@ use crate::core::{
     time::Millis,
 };
 
-/// A destination that partners may promote, as the edge needs it. 24 bytes and its address.
+mod map;
+
+/// A destination that partners may promote, as it is put into the index.
 #[derive(Debug)]
 pub struct Link {
     /// A checked template (see [`crate::core::template`]).
@@ -94,7 +97,7 @@ const SHARDS: usize = 256;
 #[derive(Debug)]
 pub struct Links {
     pub programs: Map<Code, Program>,
-    pub links: Map<Code, Link>,
+    pub links: LinkMap,
     pub partners: Map<Code, Partner>,
     /// `partner/ad`: both are codes, and `/` is in neither.
     pub ads: dashmap::DashSet<Box<str>, foldhash::fast::RandomState>,
@@ -120,7 +123,7 @@ impl Default for Links {
         }
         Links {
             programs: Map::default(),
-            links: map(),
+            links: LinkMap::default(),
             partners: map(),
             ads: dashmap::DashSet::default(),
             share_links: map(),
@@ -141,9 +144,9 @@ impl Links {
 
     /// Makes room before a load, so that the tables do not grow step by step beside their old selves.
     pub fn reserve(&mut self, counts: Counts) {
+        self.links.reserve(counts.links);
         // Without room the tables grow as they are filled, or the process ends there.
         // DashMap reserves as much in each shard.
-        let _ = self.links.try_reserve(counts.links / SHARDS);
         let _ = self.partners.try_reserve(counts.partners / SHARDS);
         let _ = self.share_links.try_reserve(counts.share_links / SHARDS);
     }
@@ -166,19 +169,19 @@ impl Links {
     }
 
     /// Puts a link in, keeping the clicks that were counted for it.
-    pub fn insert_link(&self, code: Code, link: Link) {
+    pub fn insert_link(&self, code: &Code, link: Link) {
         if let Some(more) = &link.more
             && let Some(before) = self.links.get(code.as_str())
         {
-            let counted = before.more.as_ref().map_or(0, |more| more.clicks.load(Ordering::Relaxed));
+            let counted = before.more().map_or(0, |more| more.clicks.load(Ordering::Relaxed));
             more.clicks.fetch_max(counted, Ordering::Relaxed);
         }
-        self.links.insert(code, link);
+        self.links.insert(code, &link.address, link.more);
     }
 
     /// Raises the counted clicks of a link to what the reports know.
     pub fn raise_clicks(&self, code: &str, total: u64) {
-        if let Some(more) = self.links.get(code).as_ref().and_then(|link| link.more.as_ref()) {
+        if let Some(more) = self.links.get(code).as_ref().and_then(LinkRef::more) {
             more.clicks.fetch_max(total, Ordering::Relaxed);
         }
     }
@@ -187,8 +190,8 @@ impl Links {
     pub fn limited(&self) -> Vec<Code> {
         self.links
             .iter()
-            .filter(|entry| entry.value().more.as_ref().is_some_and(|more| more.max_clicks.is_some()))
-            .map(|entry| entry.key().clone())
+            .filter(|entry| entry.value().as_ref().is_some_and(|more| more.max_clicks.is_some()))
+            .filter_map(|entry| entry.key().code().parse().ok())
             .collect()
     }
 

@@ -32,7 +32,7 @@ async fn every_change_reaches_the_index() {
     assert_eq!(links.counts(), Counts { programs: 1, links: 1, partners: 1, ads: 1, share_links: 0 });
     let mut scratch = String::new();
     assert!(links.has_ad("abc123", "website2", &mut scratch));
-    assert!(links.links.get("haircare").unwrap().more.is_none(), "a plain link takes no more");
+    assert!(links.links.get("haircare").unwrap().more().is_none(), "a plain link takes no more");
 
     fixture.put::<Program>(json!({"code": "spring", "status": "paused", "window_days": 5})).await;
     fixture.put::<Partner>(json!({"code": "p2", "allowed": ["haircare"]})).await;
@@ -47,7 +47,7 @@ async fn every_change_reaches_the_index() {
     assert_eq!(links.programs.get("spring").unwrap().window_days, 5);
     assert_eq!(links.partners.get("p2").unwrap().more.as_ref().unwrap().allowed.len(), 1);
     let link = links.links.get("haircare").unwrap();
-    assert_eq!((&*link.address, link.more.as_ref().unwrap().max_clicks), ("https://new.example/", Some(5)));
+    assert_eq!((link.address(), link.more().unwrap().max_clicks), ("https://new.example/", Some(5)));
     drop(link);
     assert!(links.has_ad("p2", "mail", &mut scratch) && !links.has_ad("abc123", "website2", &mut scratch));
     assert_eq!(links.share_links.get(share.slug.as_str()).unwrap().partner.as_str(), "p2");
@@ -69,7 +69,7 @@ async fn counted_clicks_survive_a_change() {
     follower.catch_up().await.unwrap();
     let links = follower.links();
     let link = links.links.get("few").unwrap();
-    assert_eq!(link.more.as_ref().unwrap().clicks.load(Ordering::Relaxed), 4);
+    assert_eq!(link.more().unwrap().clicks.load(Ordering::Relaxed), 4);
 }
 
 #[tokio::test]
@@ -102,9 +102,10 @@ async fn a_change_is_live_within_a_poll_and_the_snapshot_is_written_at_the_end()
     let follower = follower(&fixture, &health).await;
     let (links, stop) = (follower.links(), CancellationToken::new());
     let task = tokio::spawn(follower.run(stop.clone()));
-    until("the first load", || links.counts().links == 1).await;
+    until("the first load", || links.applied.load(Ordering::Acquire) == 4).await;
     fixture.put::<Link>(json!({"code": "new", "address": "https://a.example"})).await;
-    until("the change", || links.links.contains_key("new")).await;
+    until("the change", || links.applied.load(Ordering::Acquire) == 5).await;
+    assert!(links.links.contains_key("new"));
     stop.cancel();
     task.await.unwrap();
     let again = self::follower(&fixture, &Health::default()).await;
@@ -119,7 +120,7 @@ async fn the_edge_goes_on_while_the_catalog_is_away() {
     let first = follower(&fixture, &Health::default()).await;
     let links = first.links();
     let task = tokio::spawn(first.run(stop.clone()));
-    until("the first load", || links.counts().links == 1).await;
+    until("the first load", || links.applied.load(Ordering::Acquire) == 4).await;
     stop.cancel();
     task.await.unwrap();
     fixture.catalog.close().await;

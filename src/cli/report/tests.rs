@@ -1,3 +1,5 @@
+//! What the tables of reports look like, and what they say when there is nothing to show.
+
 use super::*;
 use crate::{
     core::{

@@ -51,7 +51,7 @@ fn partner_of(links: &Links, name: &str, status: Status, more: Option<PartnerMor
 }
 
 fn link_of(links: &Links, name: &str, address: &str, more: Option<LinkMore>) {
-    links.insert_link(code(name), Link { address: address.into(), more: more.map(Arc::new) });
+    links.insert_link(&code(name), Link { address: address.into(), more: more.map(Arc::new) });
 }
 
 struct Request {
