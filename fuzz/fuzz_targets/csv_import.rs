@@ -2,8 +2,6 @@
 //! read again as the same item, with no cell that a spreadsheet would run.
 #![no_main]
 
-use std::fmt::Debug;
-
 use csv::StringRecord;
 use fingerpost::catalog::{
     Ad, Entity, Link, Partner, Program, ShareLink, entity,
@@ -22,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-fn import<T: Entity + PartialEq + Debug>(file: &[u8]) {
+fn import<T: Entity>(file: &[u8]) {
     let mut sheet = csv::ReaderBuilder::new().flexible(true).from_reader(file);
     let Ok(names) = sheet.headers().cloned() else { return };
     let header = match Header::new::<T>(names.iter()) {
@@ -45,7 +43,7 @@ fn import<T: Entity + PartialEq + Debug>(file: &[u8]) {
     }
 }
 
-fn check_round_trip<T: Entity + PartialEq + Debug>(item: &T) {
+fn check_round_trip<T: Entity>(item: &T) {
     let cells: Vec<String> = item.cells().iter().map(|cell| neutralise(cell).into_owned()).collect();
     for cell in &cells {
         assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r']), "a spreadsheet runs {cell:?}");
@@ -56,5 +54,8 @@ fn check_round_trip<T: Entity + PartialEq + Debug>(item: &T) {
     let mut sheet = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(&*file);
     let record: StringRecord = sheet.records().next().expect("a line").expect("what was written can be read");
     let header = Header::new::<T>(T::FIELDS.iter().copied()).expect("its own names");
-    assert_eq!(entity::read::<T, _>(&mut Line::new(&header, &record)).as_ref(), Ok(item));
+    // By its cells: whether a slug was drawn or given is not in the file.
+    let again = entity::read::<T, _>(&mut Line::new(&header, &record));
+    let again = again.unwrap_or_else(|mistakes| panic!("{mistakes:?} in what was exported: {item:?}"));
+    assert_eq!(again.cells(), item.cells());
 }
