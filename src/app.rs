@@ -21,7 +21,11 @@ use crate::{
     links::Links,
     pump::{self, Pump},
     store::{Reports, sqlite},
-    telemetry::{health::Health, logs, metrics::Metrics},
+    telemetry::{
+        health::{Health, State},
+        logs,
+        metrics::Metrics,
+    },
 };
 
 mod addresses;
@@ -34,6 +38,7 @@ mod scrape;
 mod workers;
 
 use addresses::Addresses;
+use reload::Signals;
 use workers::Workers;
 
 /// Threads of the control plane: the API, the catalog's follower, signals.
@@ -82,6 +87,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let addresses = Addresses::of(&sockets, &control, &ops)?;
 
     let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports } = parts;
+    let signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let (ended, mut part_ended) = mpsc::channel::<&'static str>(1);
     let links = Arc::clone(&shared.links);
@@ -109,7 +115,8 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
         demo::print(&config.data, &addresses);
     }
 
-    let broken = reload::until_stopped(&config, &shared, tls.as_ref(), &mut part_ended).await?;
+    let broken = reload::until_stopped(signals, &config, &shared, tls.as_ref(), &mut part_ended).await;
+    health.set("server", State::NotReady, "it ends: connections are drained");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let untold = workers.drain().await;
     pump_stop.cancel();
@@ -179,14 +186,22 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
 }
 
 /// Makes the folder, and says at once when it cannot be written.
-pub(crate) fn prepare_data_folder(data: &Path) -> anyhow::Result<()> {
-    let mend = || {
-        format!("the data folder {} cannot be written: make it writable, or name another with --data", data.display())
-    };
+fn prepare_data_folder(data: &Path) -> anyhow::Result<()> {
+    let mend = || not_writable(data);
     // It holds keys and e-mail addresses: nobody else's to read.
     let mut builder = std::fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700).recursive(true).create(data).with_context(mend)?;
     probe(data).with_context(mend)
+}
+
+/// Says the same beforehand, and makes nothing: a folder that is not there yet can be made in the nearest one above it.
+pub(crate) fn check_data_folder(data: &Path) -> anyhow::Result<()> {
+    let above = data.ancestors().find(|folder| folder.exists());
+    probe(above.unwrap_or(Path::new("."))).with_context(|| not_writable(data))
+}
+
+fn not_writable(data: &Path) -> String {
+    format!("the data folder {} cannot be written: make it writable, or name another with --data", data.display())
 }
 
 /// A file can be made here, and removed again.

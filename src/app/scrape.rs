@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use metrics::{counter, gauge};
 use tokio_util::sync::CancellationToken;
 
-use super::workers::Workers;
+use super::{reload, workers::Workers};
 use crate::{
     edge::listener::{CloseReason, ConnectionCounters},
     journal::{Condition, Journal},
@@ -50,6 +50,7 @@ impl Scrape {
             links,
         };
         scrape.tell_condition();
+        begin();
         scrape
     }
 
@@ -118,6 +119,20 @@ impl Scrape {
             ("share_links", counts.share_links),
         ] {
             gauge!(names::LINKS, "kind" => kind).set(count as f64);
+        }
+    }
+}
+
+/// What counts rare things is there from the start: an alert on its rise would not see the first one otherwise.
+fn begin() {
+    for name in [names::SINK_EVENTS, names::SINK_SET_ASIDE, names::SINK_RETRIES, names::CATALOG_CHANGES] {
+        counter!(name).increment(0);
+    }
+    // The pump may have set it already.
+    gauge!(names::OLDEST_UNSENT_SECONDS).increment(0.0);
+    for what in reload::PARTS {
+        for result in reload::RESULTS {
+            counter!(names::RELOADS, "what" => what, "result" => result).increment(0);
         }
     }
 }

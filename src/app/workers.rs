@@ -36,7 +36,8 @@ pub(super) fn bind(edge: &config::Edge) -> anyhow::Result<Sockets> {
     sockets.of_workers.resize_with(edge.workers, Vec::new);
     let addresses = edge.listen.iter().map(|address| (*address, false));
     for (address, tls) in addresses.chain(edge.tls.listen.iter().map(|address| (*address, true))) {
-        let bound = net::bind(address, edge.workers)?;
+        let key = if tls { "edge.tls.listen" } else { "edge.listen" };
+        let bound = net::bind(address, edge.workers).context(key)?;
         if let Some(first) = bound.first() {
             let bound_address = first.local_addr()?;
             if tls { sockets.tls.push(bound_address) } else { sockets.clear.push(bound_address) }

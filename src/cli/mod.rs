@@ -41,6 +41,11 @@ impl Global {
     pub(crate) fn load(&self) -> Result<Config, config::ConfigError> {
         config::load(self.config.as_deref(), std::env::vars(), self.data.as_deref())
     }
+
+    /// The same with its mistakes, for `check`.
+    fn read(&self) -> Result<(Config, Vec<config::Mistake>), config::ConfigError> {
+        config::read(self.config.as_deref(), std::env::vars(), self.data.as_deref())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,8 +90,37 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("fingerpost: {error:#}");
+            eprintln!("fingerpost: {}", in_one_line(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error and its causes; a cause that was quoted already is not said twice.
+fn in_one_line(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        _ if said.contains(&cause) => said,
+        _ => format!("{said}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("keys.toml: {source}: mend it")]
+    struct Quoting {
+        source: std::io::Error,
+    }
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let quoting = Quoting { source: std::io::Error::other("no such secret") };
+        let error = anyhow::Error::new(quoting).context("cannot start");
+        assert_eq!(in_one_line(&error), "cannot start: keys.toml: no such secret: mend it");
+        let plain = anyhow::Error::msg("the disk is full").context("cannot write");
+        assert_eq!(in_one_line(&plain), "cannot write: the disk is full");
     }
 }

@@ -194,6 +194,16 @@ pub fn load(
     environment: impl IntoIterator<Item = (String, String)>,
     data: Option<&Path>,
 ) -> Result<Config, ConfigError> {
+    let (config, mistakes) = read(file, environment, data)?;
+    if mistakes.is_empty() { Ok(config) } else { Err(ConfigError(mistakes)) }
+}
+
+/// As [`load`], for who looks for further mistakes: the configuration with a default wherever there is one.
+pub fn read(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    data: Option<&Path>,
+) -> Result<(Config, Vec<Mistake>), ConfigError> {
     let mut reader = Reader::new(file, environment)?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let data_folder = reader.path("data", "data");
@@ -292,7 +302,7 @@ pub fn load(
     };
     let config = Config { data: data_folder, edge, journal, sink, catalog, control, ops, geo, keys, log };
     check_together(&config, &mut reader);
-    reader.finish(config)
+    Ok((config, reader.finish()))
 }
 
 /// What no single key can tell.

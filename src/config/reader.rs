@@ -10,7 +10,7 @@ use std::{
 
 use config::{Value, ValueKind};
 
-use super::{Certificate, Config, ConfigError, Mistake};
+use super::{Certificate, ConfigError, Mistake};
 use crate::core::duration;
 
 const PREFIX: &str = "FINGERPOST";
@@ -179,8 +179,8 @@ impl Reader {
         .unwrap_or_default()
     }
 
-    /// The configuration, if nothing was wrong with it.
-    pub(super) fn finish(mut self, config: Config) -> Result<Config, ConfigError> {
+    /// Every mistake, once all keys have been taken.
+    pub(super) fn finish(mut self) -> Vec<Mistake> {
         let unknown: Vec<String> = self.leaves.keys().filter(|key| !self.known.contains(*key)).cloned().collect();
         for key in unknown {
             let nearest = self.known.iter().map(|known| (distance(known, &key), known)).min();
@@ -190,7 +190,7 @@ impl Reader {
             };
             self.mistake(&key, &problem);
         }
-        if self.mistakes.is_empty() { Ok(config) } else { Err(ConfigError(self.mistakes)) }
+        self.mistakes
     }
 }
 

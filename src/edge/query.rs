@@ -87,7 +87,7 @@ pub fn clean(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
         Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
         Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
     };
-    if text.len() <= SUB_MAX_BYTES && !text.bytes().any(|byte| byte.is_ascii_control()) {
+    if text.len() <= SUB_MAX_BYTES && !text.chars().any(char::is_control) {
         return text;
     }
     let mut kept: String = text.chars().filter(|c| !c.is_control()).collect();
@@ -121,6 +121,7 @@ mod tests {
     #[test]
     fn kept_texts_are_clean_and_short() {
         assert_eq!(clean(Cow::Borrowed(b"a\0b\r\nc\x7f")), "abc");
+        assert_eq!(clean(Cow::Borrowed("a\u{8f}b".as_bytes())), "ab", "found by fuzz/tracking_url");
         let long = "ä".repeat(200);
         assert!(clean(Cow::Borrowed(long.as_bytes())).len() <= SUB_MAX_BYTES);
         assert_eq!(clean(Cow::Borrowed(b"\xff")), "\u{fffd}");
