@@ -4,6 +4,8 @@
 //! `few-links`: 100 links of 10 partners. `many-links`: 100,000 links of 1,000 partners drawn at random, so that nearly
 //! every event has a sum of its own: the worst case. A file of some hundred thousand events grows in both.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use std::{hint::black_box, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

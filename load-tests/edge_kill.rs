@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut random = Random::new(seed);
-    println!("edge-kill: {kills} kills, seed {}", seed);
+    println!("edge-kill: {kills} kills, seed {seed}");
     let mut answered = Vec::new();
     let next_tag = Arc::new(AtomicU64::new(0));
     let started = Instant::now();

@@ -38,13 +38,13 @@ impl Site {
         rows(&self.server.data, count)
     }
 
-    fn put(&self, path: &str, body: serde_json::Value) {
-        let answer = api(self.server.control, &self.server.token(), "PUT", path, &body);
+    fn put(&self, path: &str, body: &serde_json::Value) {
+        let answer = api(self.server.control, &self.server.token(), "PUT", path, body);
         assert!(answer.status == 200 || answer.status == 201, "{path}: {}", answer.text());
     }
 
     /// Adds a link, and waits until the edge knows it.
-    fn put_live(&self, link: &str, body: serde_json::Value) {
+    fn put_live(&self, link: &str, body: &serde_json::Value) {
         let links = || metric(self.server.ops, "fingerpost_index_entries{kind=\"links\"} ");
         let before = links();
         self.put(&format!("/v1/links/{link}"), body);
@@ -178,7 +178,7 @@ fn to_leads_to_listed_hosts_only() {
     let mut site = site(Options::default());
     site.put_live(
         "open",
-        serde_json::json!({"name": "Open", "address": "https://shop.example/", "to_hosts": ["blog.example"]}),
+        &serde_json::json!({"name": "Open", "address": "https://shop.example/", "to_hosts": ["blog.example"]}),
     );
     assert_eq!(
         destination(&site.get("/go/open?to=https%3A%2F%2Fblog.example%2Fpost", &[])),
@@ -201,8 +201,8 @@ fn to_leads_to_listed_hosts_only() {
 fn links_end_and_have_fallbacks() {
     let mut site = site(Options::default().set("edge.fallback", "https://shop.example/home"));
     let past = "2020-01-01T00:00:00Z";
-    site.put_live("over", serde_json::json!({"name": "O", "address": "https://shop.example/o", "expires_at": past, "fallback": "https://shop.example/late"}));
-    site.put_live("gone", serde_json::json!({"name": "G", "address": "https://shop.example/g", "expires_at": past}));
+    site.put_live("over", &serde_json::json!({"name": "O", "address": "https://shop.example/o", "expires_at": past, "fallback": "https://shop.example/late"}));
+    site.put_live("gone", &serde_json::json!({"name": "G", "address": "https://shop.example/g", "expires_at": past}));
     assert_eq!(destination(&site.get("/go/over/abc123", &[])), "https://shop.example/late");
     assert_eq!(destination(&site.get("/go/gone", &[])), "https://shop.example/home");
     assert_eq!(destination(&site.get("/go/unknown", &[])), "https://shop.example/home");
@@ -213,7 +213,7 @@ fn links_end_and_have_fallbacks() {
 #[test]
 fn max_clicks_holds_over_a_restart() {
     let mut site = site(Options::default());
-    site.put_live("few", serde_json::json!({"name": "F", "address": "https://shop.example/f", "max_clicks": 3}));
+    site.put_live("few", &serde_json::json!({"name": "F", "address": "https://shop.example/f", "max_clicks": 3}));
     assert_eq!(site.get("/go/few", &[]).status, 302);
     assert_eq!(site.get("/go/few", &[]).status, 302);
     site.rows(2);
@@ -297,7 +297,7 @@ fn rules_choose_and_templates_are_filled() {
     let mut site = site(Options::default().set("edge.trusted_proxies", "127.0.0.0/8"));
     site.put_live(
         "ruled",
-        serde_json::json!({
+        &serde_json::json!({
             "name": "Ruled", "address": "https://shop.example/{link}?p={partner}&keep=1", "partner_parameter": "ref", "click_parameter": "cid",
             "rules": [
                 {"country": ["US"], "device": ["mobile"], "address": "https://us.example/{country}"},

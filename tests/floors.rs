@@ -2,7 +2,6 @@
 //! and each one opens by saying why it is there. Tests obey too.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-#![allow(clippy::unwrap_used, reason = "a test may end where it cannot go on")]
 
 use std::{
     fs,

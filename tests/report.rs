@@ -1,5 +1,7 @@
 //! Reports on the command line: the real binary on a data folder that a sink has open.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
 use assert_cmd::Command;
 use fingerpost::{
     core::{

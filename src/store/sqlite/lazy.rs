@@ -1,5 +1,5 @@
 //! The sink and the reports of a file that may not be there yet, or not be usable: each is opened when it is first needed,
-//! and again after that failed. The edge never waits for it.
+//! and again after it failed. The edge never waits for it.
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -35,19 +35,39 @@ impl LazySink {
         };
         Ok(self.sink.insert(sink))
     }
+
+    /// After an error the connection is given up: a commit that failed for want of room leaves it in a transaction that it
+    /// can neither finish nor leave. What the file holds, the next connection says.
+    async fn checked<T>(&mut self, result: Result<T, SinkError>) -> Result<T, SinkError> {
+        if result.is_err()
+            && let Some(sink) = self.sink.take()
+        {
+            sink.close().await;
+        }
+        result
+    }
 }
 
 impl Sink for LazySink {
     fn positions(&mut self) -> BoxFuture<'_, Result<HashMap<LaneId, u64>, SinkError>> {
-        Box::pin(async move { self.open().await?.positions().await })
+        Box::pin(async move {
+            let result = self.open().await?.positions().await;
+            self.checked(result).await
+        })
     }
 
     fn store<'a>(&'a mut self, batches: &'a [Batch]) -> BoxFuture<'a, Result<Stored, SinkError>> {
-        Box::pin(async move { self.open().await?.store(batches).await })
+        Box::pin(async move {
+            let result = self.open().await?.store(batches).await;
+            self.checked(result).await
+        })
     }
 
     fn forget(&mut self, lane: LaneId) -> BoxFuture<'_, Result<(), SinkError>> {
-        Box::pin(async move { self.open().await?.forget(lane).await })
+        Box::pin(async move {
+            let result = self.open().await?.forget(lane).await;
+            self.checked(result).await
+        })
     }
 }
 
