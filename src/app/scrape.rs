@@ -97,7 +97,9 @@ impl Scrape {
         let stats = self.journal.stats();
         gauge!(names::JOURNAL_BYTES).set(stats.bytes as f64);
         gauge!(names::JOURNAL_LANES).set(stats.lanes as f64);
-        gauge!(names::JOURNAL_ORPHANS).set(stats.lanes.saturating_sub(self.journal.live().len() as u64) as f64);
+        if let Ok(lanes) = self.journal.other_lanes() {
+            gauge!(names::JOURNAL_ORPHANS).set(lanes as f64);
+        }
         counter!(names::JOURNAL_APPENDED).absolute(stats.appended);
         counter!(names::JOURNAL_COMMITS).absolute(stats.commits);
         counter!(names::JOURNAL_SYNCS).absolute(stats.syncs);

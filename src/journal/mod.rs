@@ -183,6 +183,13 @@ impl Journal {
         self.0.condition()
     }
 
+    /// Lanes on disk that this process did not make: orphans until they are drained, and those of another running process.
+    pub fn other_lanes(&self) -> Result<usize, JournalError> {
+        let on_disk = self.lanes_on_disk()?;
+        let ours = self.0.lanes();
+        Ok(on_disk.iter().filter(|lane| !ours.contains_key(lane)).count())
+    }
+
     fn lanes_on_disk(&self) -> Result<Vec<LaneId>, JournalError> {
         let root = &self.0.settings.folder;
         let names = self.0.disk.list(root).map_err(|error| JournalError::Read { path: root.clone(), error })?;

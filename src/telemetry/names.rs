@@ -58,7 +58,7 @@ metrics! {
     // journal
     JOURNAL_BYTES = "fingerpost_journal_bytes", "Bytes of journal segments on disk, all lanes.";
     JOURNAL_LANES = "fingerpost_journal_lanes", "Lanes on disk: this process's and orphans.";
-    JOURNAL_ORPHANS = "fingerpost_journal_orphan_lanes", "Lanes that another process left and that this one drains.";
+    JOURNAL_ORPHANS = "fingerpost_journal_orphan_lanes", "Lanes that another process left or still writes; they go when they are drained.";
     JOURNAL_APPENDED = "fingerpost_journal_appended_records_total", "Records that lanes took.";
     JOURNAL_COMMITS = "fingerpost_journal_commits_total", "Groups of records that were written.";
     JOURNAL_SYNCS = "fingerpost_journal_syncs_total", "fdatasync calls.";
