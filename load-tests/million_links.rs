@@ -4,19 +4,27 @@
 //! cargo build --release && cargo run --release --example million-links -- --size full
 //! ```
 //! It runs the real binary's import (`FINGERPOST_BIN`, or the one beside this program), then loads the index in processes of
-//! their own, whose resident memory says what a link costs. The last line is one JSON object; the exit code is 1 when a claim
-//! of PERFORMANCE.md does not hold.
+//! their own, whose resident memory says what a link costs, and at last serves all of them. The last line is one JSON object; the exit code is 1 when a claim
+//! does not hold.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
 
 use std::{
     fs::File,
     io::{BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, ExitCode},
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
+
+#[path = "../tests/support/client.rs"]
+mod client;
+mod common;
+#[path = "million_links/served.rs"]
+mod served;
+#[path = "../tests/support/server.rs"]
+mod server;
 
 use anyhow::{Context, bail};
 use fingerpost::{
@@ -38,6 +46,10 @@ const BYTES_PER_LINK: f64 = 160.0;
 const READY_SECONDS_PER_LINK: f64 = 15.0 / 10_000_000.0;
 const LIVE_SECONDS: f64 = 1.0;
 const LIVE_CHANGES: u32 = 20;
+/// How long the real server is asked for links at random.
+const SERVE_TIME: Duration = Duration::from_secs(10);
+/// Of the server at a million links, under load.
+const RESIDENT_MIB: f64 = 350.0;
 const LOOK_UPS: u32 = 1_000_000;
 
 /// Codes of 8 and addresses of 60 bytes, the same in every process. The code is a permutation of the number, so that the
@@ -80,7 +92,8 @@ fn drive(links: u64, size: &str) -> anyhow::Result<bool> {
     write_csv(&csv, links)?;
     eprintln!("importing {links} links …");
     let started = Instant::now();
-    let status = Command::new(binary()?).args(["import", "links"]).arg(&csv).arg("--data").arg(&data).status()?;
+    let status =
+        Command::new(server::binary()).args(["import", "links"]).arg(&csv).arg("--data").arg(&data).status()?;
     if !status.success() {
         bail!("the import failed");
     }
@@ -91,6 +104,8 @@ fn drive(links: u64, size: &str) -> anyhow::Result<bool> {
     if from_catalog["restored"] == true || from_snapshot["restored"] == false {
         bail!("the snapshot was not where it should be: {from_catalog} {from_snapshot}");
     }
+    eprintln!("serving all of them, at random …");
+    let served = served::measure(&data, links, SERVE_TIME)?;
     let number = |value: &Value| value.as_f64().unwrap_or(f64::INFINITY);
     // An unoptimised build shows that it works, not how fast.
     let slack = if cfg!(debug_assertions) { 10.0 } else { 1.0 };
@@ -107,6 +122,8 @@ fn drive(links: u64, size: &str) -> anyhow::Result<bool> {
         (READY_SECONDS_PER_LINK * 1_000_000.0 * rate).max(0.5 * slack),
     );
     claim("change_live_seconds", number(&from_snapshot["live_seconds"]), LIVE_SECONDS);
+    claim("change_live_on_the_edge_seconds", number(&served["live_seconds"]), LIVE_SECONDS);
+    claim("resident_mib_under_load", number(&served["resident_mib_under_load"]), RESIDENT_MIB);
     // With few links what the process itself needs is larger than all of them.
     if links >= 100_000 {
         claim("bytes_per_link", number(&from_snapshot["bytes_per_link"]), BYTES_PER_LINK);
@@ -118,7 +135,7 @@ fn drive(links: u64, size: &str) -> anyhow::Result<bool> {
         json!({
             "program": "million-links", "size": size, "links": links, "import_seconds": import_seconds,
             "import_links_per_second": links as f64 / import_seconds,
-            "from_catalog": from_catalog, "from_snapshot": from_snapshot, "claims": claims, "holds": holds,
+            "from_catalog": from_catalog, "from_snapshot": from_snapshot, "served": served, "claims": claims, "ok": holds,
         })
     );
     Ok(holds)
@@ -132,16 +149,6 @@ fn write_csv(path: &Path, links: u64) -> anyhow::Result<()> {
         writeln!(file, "{code},Product {number},{address}")?;
     }
     Ok(file.flush()?)
-}
-
-fn binary() -> anyhow::Result<PathBuf> {
-    if let Some(path) = std::env::var_os("FINGERPOST_BIN") {
-        return Ok(path.into());
-    }
-    let beside = std::env::current_exe()?.parent().and_then(Path::parent).map(|folder| folder.join("fingerpost"));
-    beside
-        .filter(|path| path.is_file())
-        .context("there is no `fingerpost` beside this program: build it, or set FINGERPOST_BIN")
 }
 
 /// This program again, in a process of its own.
