@@ -22,7 +22,7 @@ fn mend(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => ": stop whoever holds it, or choose another port",
         io::ErrorKind::PermissionDenied => {
-            ": ports below 1024 need CAP_NET_BIND_SERVICE or a socket handed over by systemd"
+            ": ports below 1024 need CAP_NET_BIND_SERVICE"
         }
         io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
         _ => "",
@@ -59,7 +59,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// What every listener needs, our own or one that systemd hands over. Linux gives these options on to accepted connections, which
+/// What every listener needs. Linux gives these options on to accepted connections, which
 /// saves the calls for each of them.
 pub fn prepare(listener: &TcpListener) -> io::Result<()> {
     let socket = socket2::SockRef::from(listener);
