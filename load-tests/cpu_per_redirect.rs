@@ -266,13 +266,16 @@ fn run_peer(script: &Path, plan: &Plan, processes: usize, start: impl Fn(u16) ->
     let mut child = start(port).expect("a peer that starts");
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let deadline = Instant::now() + server::PATIENCE;
-    while TcpStream::connect(address).is_err() {
-        assert!(Instant::now() < deadline, "the peer does not listen");
+    let pids = loop {
+        let mut pids = vec![child.id()];
+        pids.extend(children(child.id()));
+        // nginx listens before its worker is there.
+        if pids.len() == processes && TcpStream::connect(address).is_ok() {
+            break pids;
+        }
+        assert!(Instant::now() < deadline, "the peer does not listen, or has {} processes", pids.len());
         common::wait(Duration::from_millis(20));
-    }
-    let mut pids = vec![child.id()];
-    pids.extend(children(child.id()));
-    assert_eq!(pids.len(), processes, "processes of the peer");
+    };
     let before = ticks(&pids);
     let (requests, seconds) = wrk(script, address, plan.seconds);
     let after = ticks(&pids);
