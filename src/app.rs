@@ -7,7 +7,12 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
-use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -43,6 +48,8 @@ use workers::Workers;
 
 /// Threads of the control plane: the API, the catalog's follower, signals.
 const CONTROL_THREADS: usize = 2;
+/// How long a start waits for the clicks of limited links.
+const CLICK_LIMITS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the control plane may take to end after everything else has.
 const CONTROL_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -91,14 +98,21 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let stop = CancellationToken::new();
     let (ended, mut part_ended) = mpsc::channel::<&'static str>(1);
     let links = Arc::clone(&shared.links);
+    // What a link has used up before is known before the first click, where the event store answers.
+    let _ = tokio::time::timeout(CLICK_LIMITS_TIMEOUT, click_limits::take(&links, &*reports)).await;
     let workers = Workers::start(&config.edge, sockets, &shared, tls.as_ref(), &journal, &ended)?;
     let pump_stop = CancellationToken::new();
     let sink = sqlite::LazySink::new(config.data.join(sqlite::FILE), clock.clone());
     let options = pump::Options::new(config.sink.linger, u64::from_le_bytes(random::bytes::<8>()?));
     let source = Box::new(lanes::JournalLanes::new(journal.clone()));
-    let pump = Pump::new(source, Box::new(sink), options, clock.clone(), health.clone()).spawn(pump_stop.clone())?;
+    let pump = Pump::new(source, Box::new(sink), options, health.clone()).spawn(pump_stop.clone())?;
+    let (pumped, outcome) = oneshot::channel();
+    let joined = async move {
+        let _ = pumped.send(tokio::task::spawn_blocking(move || pump.join()).await);
+    };
+    let pump = owned("the pump", joined, &pump_stop, &ended);
 
-    let scrape = scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links));
+    let scrape = scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links), clock.clone());
     let api = api::router(ApiState { catalog: catalog.clone(), reports: Arc::clone(&reports), clock: clock.clone() });
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
     let tasks: Vec<JoinHandle<()>> = vec![
@@ -120,7 +134,8 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     let untold = workers.drain().await;
     pump_stop.cancel();
-    let outcome = tokio::task::spawn_blocking(move || pump.join()).await?;
+    let outcome = outcome.await.context("the pump's end was not seen")??;
+    let _ = pump.await;
     stop.cancel();
     for task in tasks {
         let _ = tokio::time::timeout(CONTROL_STOP_TIMEOUT, task).await;

@@ -226,6 +226,42 @@ fn max_clicks_holds_over_a_restart() {
 }
 
 #[test]
+fn who_came_too_late_does_not_use_a_raised_limit_up() {
+    let mut site = site(Options::default());
+    let link = |max_clicks: u32| {
+        serde_json::json!({
+            "name": "F", "address": "https://shop.example/f", "fallback": "https://shop.example/late", "max_clicks": max_clicks,
+        })
+    };
+    site.put_live("few", &link(1));
+    let arrived = |site: &mut Site| destination(&site.get("/go/few", &[]));
+    assert_eq!(arrived(&mut site), "https://shop.example/f");
+    for _ in 0..3 {
+        assert_eq!(arrived(&mut site), "https://shop.example/late");
+    }
+    site.rows(4);
+    let Site { _folder: folder, server, .. } = site;
+    assert!(server.stop().success());
+    let server = Server::start(folder.path(), &Options::default().demo()).unwrap();
+    let client = Client::connect(server.edge).unwrap();
+    let mut site = Site { _folder: folder, server, client };
+    assert_eq!(arrived(&mut site), "https://shop.example/late", "the restart knows the click");
+    site.put("/v1/links/few", &link(2));
+    support::eventually("the raised limit", || (arrived(&mut site) == "https://shop.example/f").then_some(()));
+    assert_eq!(arrived(&mut site), "https://shop.example/late");
+}
+
+#[test]
+fn a_prefetched_link_credits_nobody() {
+    let mut site = site(Options::default());
+    let path = "/go/haircare/abc123";
+    let plain = site.get("/go/haircare", &[]).cookie().unwrap().len();
+    let prefetched = site.get(path, &[("Sec-Purpose", "prefetch")]).cookie().unwrap().to_owned();
+    assert_eq!(prefetched.len(), plain, "it knows the visitor, and no touch");
+    assert!(site.get(path, &[("Cookie", &prefetched)]).cookie().unwrap().len() > plain);
+}
+
+#[test]
 fn share_links_lead_are_shown_shared_and_viewed() {
     let mut site = site(Options::default());
     let answer = api(
@@ -327,13 +363,17 @@ fn rules_choose_and_templates_are_filled() {
 #[test]
 fn no_full_address_and_no_mail_is_written_anywhere() {
     let mut site = site(Options::default().set("edge.trusted_proxies", "127.0.0.0/8").set("log.level", "trace"));
-    let headers = [("X-Forwarded-For", "203.0.113.77"), ("Referer", "https://mail.example/?to=jane@doe.example")];
-    site.get("/go/haircare/abc123", &headers);
-    site.rows(1);
+    let headers = [("X-Forwarded-For", "203.0.113.77"), ("Referer", "https://jane@doe.example/?to=jane@doe.example")];
+    site.get("/go/haircare/abc123?sub1=jane@doe.example&sub2=jane%40doe.example&sub3=jane%2540doe.example", &headers);
+    let beacon = br#"{"kind":"view","slug":"demo","sub5":"for jane@doe.example"}"#;
+    assert_eq!(site.send("POST", "/e", &headers, beacon).status, 204);
+    let rows = site.rows(2);
+    assert_eq!((&rows[0]["sub1"], &rows[0]["sub3"]), (&"[e-mail]".into(), &"[e-mail]".into()));
+    assert_eq!(rows[1]["sub5"], "for [e-mail]");
     let log = site.server.log().join("\n");
     let mut found = Vec::new();
     let mut look = |name: String, bytes: &[u8]| {
-        for needle in [&b"203.0.113.77"[..], b"jane@doe", &[203, 0, 113, 77]] {
+        for needle in [&b"203.0.113.77"[..], b"jane@doe", b"jane%40doe", &[203, 0, 113, 77]] {
             if bytes.windows(needle.len()).any(|window| window == needle) {
                 found.push(format!("{needle:?} in {name}"));
             }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{reload, workers::Workers};
 use crate::{
     edge::listener::{CloseReason, ConnectionCounters},
+    io::clock::Clock,
     journal::{Condition, Journal},
     links::Links,
     telemetry::{
@@ -21,7 +22,10 @@ use crate::{
 
 /// How often samples are folded and the journal's condition is told.
 const UPKEEP_INTERVAL: Duration = Duration::from_millis(500);
+/// Readiness says so when a click has waited that long for the sink.
+const BACKLOG_DEGRADED: Duration = Duration::from_secs(30);
 const JOURNAL: &str = "journal";
+const DELIVERY: &str = "delivery";
 
 #[derive(Clone)]
 pub(super) struct Scrape {
@@ -31,6 +35,7 @@ pub(super) struct Scrape {
     journal: Journal,
     health: Health,
     links: Arc<Links>,
+    clock: Clock,
 }
 
 impl Scrape {
@@ -40,6 +45,7 @@ impl Scrape {
         journal: Journal,
         health: Health,
         links: Arc<Links>,
+        clock: Clock,
     ) -> Scrape {
         let scrape = Scrape {
             metrics,
@@ -48,6 +54,7 @@ impl Scrape {
             journal,
             health,
             links,
+            clock,
         };
         scrape.tell_condition();
         begin();
@@ -70,6 +77,7 @@ impl Scrape {
                 _ = ticks.tick() => {
                     self.metrics.upkeep();
                     self.tell_condition();
+                    self.tell_backlog();
                 }
             }
         }
@@ -85,7 +93,29 @@ impl Scrape {
         }
     }
 
+    /// What waits for the sink, whatever the sink does: read from the lanes, so that a sink that hangs is seen too.
+    fn tell_backlog(&self) {
+        let now = self.clock.now();
+        let lanes = self.journal.live();
+        let waiting: u64 = lanes.iter().map(|lane| lane.lag()).sum();
+        // Nobody knows how much a lane of another process holds before it is read.
+        let others = self.journal.other_lanes().unwrap_or_default() as u64;
+        gauge!(names::SINK_LAG).set((waiting + others) as f64);
+        let oldest_ms = lanes.iter().map(|lane| lane.oldest_unsent_ms(now)).max().unwrap_or(0);
+        gauge!(names::OLDEST_UNSENT_SECONDS).set(oldest_ms as f64 / 1e3);
+        if oldest_ms > BACKLOG_DEGRADED.as_millis() as u64 {
+            let reason = format!(
+                "clicks wait for the event store since {} s: see `sink`, and whether it is busy",
+                oldest_ms / 1_000
+            );
+            self.health.set(DELIVERY, State::Degraded, reason);
+        } else {
+            self.health.ready(DELIVERY);
+        }
+    }
+
     fn collect(&self) {
+        self.tell_backlog();
         let sum =
             |read: &dyn Fn(&ConnectionCounters) -> u64| self.connections.iter().map(|worker| read(worker)).sum::<u64>();
         gauge!(names::CONNECTIONS).set(sum(&ConnectionCounters::open) as f64);

@@ -23,6 +23,9 @@ use crate::{
     telemetry::edge::{EdgeCounters, EdgeWriter},
 };
 
+/// How long the disk may take to seal a lane at the end.
+const LANE_CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Sockets of all workers, bound and listening.
 pub(super) struct Sockets {
     pub(super) clear: Vec<SocketAddr>,
@@ -152,6 +155,10 @@ fn work(setup: WorkerSetup, shared: Arc<edge::Shared>, lane: LaneWriter, random:
         if let Err(error) = listener::serve(setup, edge).await {
             tracing::error!(%error, "an edge worker cannot listen");
         }
-        lane.close().await
+        // A disk that hangs must not hold up the end: what is not sealed, the next process drains.
+        tokio::time::timeout(LANE_CLOSE_TIMEOUT, lane.close()).await.unwrap_or_else(|_| {
+            tracing::error!("a journal lane cannot be sealed in time: the disk does not answer");
+            0
+        })
     })
 }

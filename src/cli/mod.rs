@@ -72,6 +72,8 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    // Catalog, events and keys hold what concerns people: whatever we make is for its owner alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let Cli { global, command } = Cli::parse();
     let result = match command {
         Command::Serve(args) => serve::run(&global, args),

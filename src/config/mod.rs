@@ -391,7 +391,7 @@ mod tests {
     fn every_mistake_is_reported_at_once_with_its_place() {
         let error = from(
             "[edge]\nworkers = \"many\"\nlistne = \"0.0.0.0:80\"\nfallback = \"javascript:x\"\n[journal]\ndurability = \"maybe\"\nsync_interval = \"soon\"\n[extra]\nx = 1\n",
-            &[("FINGERPOST__OPS__LISTEN", "nowhere")],
+            &[("FINGERPOST__OPS__LISTEN", "nowhere"), ("FINGERPOST_EDGE_LISTEN", "127.0.0.1:1")],
         )
         .unwrap_err();
         let text = error.to_string();
@@ -403,10 +403,11 @@ mod tests {
             "journal.sync_interval",
             "extra.x",
             "ops.listen (FINGERPOST__OPS__LISTEN): `nowhere`",
+            "FINGERPOST_EDGE_LISTEN: is not known",
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
-        assert_eq!(error.0.len(), 7, "{text}");
+        assert_eq!(error.0.len(), 8, "{text}");
     }
 
     #[test]

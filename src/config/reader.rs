@@ -14,6 +14,8 @@ use super::{Certificate, ConfigError, Mistake};
 use crate::core::duration;
 
 const PREFIX: &str = "FINGERPOST";
+/// Variables that are ours and no settings: of the command line, of the build, of the tests.
+const OTHER_VARIABLES: [&str; 4] = ["FINGERPOST_CONFIG", "FINGERPOST_DATA_DIR", "FINGERPOST_COMMIT", "FINGERPOST_BIN"];
 
 /// A list of tables (certificates) is taken whole; everything else is a leaf.
 pub(super) struct Reader {
@@ -29,8 +31,17 @@ impl Reader {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Reader, ConfigError> {
-        let environment: config::Map<String, String> =
-            environment.into_iter().filter(|(name, _)| name.starts_with("FINGERPOST__")).collect();
+        let ours = environment.into_iter().filter(|(name, _)| name.starts_with("FINGERPOST_"));
+        let (environment, others): (config::Map<String, String>, config::Map<String, String>) =
+            ours.partition(|(name, _)| name.starts_with("FINGERPOST__"));
+        let mistakes = others
+            .into_keys()
+            .filter(|name| !OTHER_VARIABLES.contains(&name.as_str()))
+            .map(|name| Mistake {
+                place: name,
+                problem: "is not known: settings are FINGERPOST__SECTION__KEY, with two underscores".to_owned(),
+            })
+            .collect();
         let names = environment.keys().map(|name| key_of(name)).collect();
         let mut builder = config::Config::builder();
         if let Some(file) = file {
@@ -45,7 +56,7 @@ impl Reader {
         let mut leaves = BTreeMap::new();
         flatten("", merged.cache, &mut leaves);
         let file = file.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-        Ok(Reader { leaves, file, environment: names, known: BTreeSet::new(), mistakes: Vec::new() })
+        Ok(Reader { leaves, file, environment: names, known: BTreeSet::new(), mistakes })
     }
 
     fn place(&self, key: &str) -> String {

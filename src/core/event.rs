@@ -349,6 +349,9 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Labels of those for whom the link was over: they are told, and take none of its clicks.
+    pub const OVER: [&str; 2] = [Reason::Expired.label(), Reason::MaxClicks.label()];
+
     /// The word for it in events, reports and exports.
     pub const fn label(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use super::{
     destination::{self, OwnParameter},
     query::Query,
     record::{self, About},
-    resolve::{self, Credit, Redirect, Resolution, Target, Visit},
+    resolve::{self, Credit, Redirect, Resolution, Visit},
     respond,
     service::{Edge, Recorded, Reply, Scratch, State, not_found, reply},
     sighting::sight,
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     core::{
         code::CodeBuf,
-        event::Kind,
+        event::{Class, Kind},
         id::{EventId, VisitorId},
         key::KeyRing,
         program::CLICK_PARAMETER,
@@ -41,11 +41,13 @@ impl Edge {
         let id = self.id(now);
         let visitor = self.visitor(&sighting);
         let target = resolve::target(links, route);
-        let repeats = |target: &Target| {
-            let touch = touch(id, Some(target.link), target.partner, target.ad)?;
-            Some(visitor::repeats(sighting.cookie.as_ref(), &touch, settings.repeat_window))
-        };
-        let class = sighting.class(verb == Verb::Head, own.test, target.as_ref().and_then(repeats).unwrap_or(false));
+        let repeat = target.as_ref().is_some_and(|target| {
+            // An ad that the partner does not have is not in the touch before, either.
+            let has = |ad: &CodeBuf| target.partner.is_some_and(|partner| links.has_ad(&partner, ad, &mut scratch.ad));
+            let touch = touch(id, Some(target.link), target.partner, target.ad.filter(has));
+            touch.is_some_and(|touch| visitor::repeats(sighting.cookie.as_ref(), &touch, settings.repeat_window))
+        });
+        let class = sighting.class(verb == Verb::Head, own.test, repeat);
         let visit = Visit {
             now,
             click: id,
@@ -77,7 +79,9 @@ impl Edge {
         let Credit { partner, ad, window_days, ref domain, .. } = redirect.credit;
         write_location(&redirect, query, id, visitor, keys, scratch);
         let cookie = visitor.map(|visitor| {
-            let touch = touch(id, redirect.link, partner, ad);
+            // What does not count credits nobody: else a page could take the last touch by prefetching a link.
+            let counts = class.counts() || class == Class::Test;
+            let touch = touch(id, redirect.link, partner, ad).filter(|_| counts);
             let cookie = visitor::after(sighting.cookie.as_ref(), visitor, touch, now, window_days);
             let Scratch { signing, cookie: out, .. } = scratch;
             visitor::set_cookie(&cookie, keys, now, self.secure(client), domain.as_deref(), signing, out);

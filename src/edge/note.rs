@@ -99,7 +99,8 @@ impl Edge {
         let about = About {
             visitor: visitor.as_ref(),
             channel: subject.channel,
-            click: subject.click.as_ref().map(|(click, _)| click),
+            // A click id would tie this visit to an earlier one.
+            click: subject.click.as_ref().filter(|_| !sighting.private).map(|(click, _)| click),
             ..About::target(&id, subject.kind, class, Some(subject.target))
         };
         let ticket = self.lane.append(&record::event(&sighting, own, about, &credit));

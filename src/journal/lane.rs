@@ -199,7 +199,20 @@ enum Event {
     Timer,
 }
 
+/// A flush task that has failed would leave every request of its worker waiting for ever, and the process alive. Ended,
+/// the process leaves its lane to the next one.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 async fn flush(inner: Rc<Inner>, mut done: UnboundedReceiver<Done>) {
+    let _guard = AbortOnPanic;
     let mut timer = pin!(sleep_until(Instant::now()));
     let mut armed = false;
     while !inner.state.borrow().ended {

@@ -70,6 +70,9 @@ use crate::{
     io::{clock::Clock, disk::Disk},
 };
 
+/// Folders that are tried for a fresh lane.
+const LANE_TRIES: u32 = 3;
+
 /// The lanes of one data folder, as this process sees them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Journal(Arc<Shared>);
@@ -103,7 +106,15 @@ impl Journal {
 
     /// A fresh lane, for one worker. A disk that is full already does not stop it: it refuses records until there is room.
     pub fn lane(&self) -> Result<LaneWriter, JournalError> {
-        self.lane_with(LaneId(random()), random() as u64)
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.lane_with(LaneId(random()), random() as u64) {
+                // Another process that looks for orphans may take the folder before we lock it: the next one is ours.
+                Err(JournalError::Unusable { action: "lock", .. }) if tries < LANE_TRIES => {}
+                result => return result,
+            }
+        }
     }
 
     /// The same with chosen randomness: `id` must be new for ever, `salt` must be a secret.

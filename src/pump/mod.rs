@@ -38,11 +38,7 @@ use backoff::Backoff;
 use feed::Feed;
 
 use crate::{
-    core::{
-        event::Event,
-        limits::{BATCH_MAX_BYTES, BATCH_MAX_EVENTS, FLUSH_TIMEOUT, ORPHAN_SCAN_INTERVAL, RETRY_MAX, RETRY_MIN},
-    },
-    io::clock::Clock,
+    core::limits::{BATCH_MAX_BYTES, BATCH_MAX_EVENTS, FLUSH_TIMEOUT, ORPHAN_SCAN_INTERVAL, RETRY_MAX, RETRY_MIN},
     store::{Batch, Sink, SinkError, Stored},
     telemetry::{
         health::{Health, State},
@@ -100,13 +96,12 @@ pub struct Pump {
     lanes: Box<dyn Lanes>,
     sink: Box<dyn Sink>,
     options: Options,
-    clock: Clock,
     health: Health,
 }
 
 impl Pump {
-    pub fn new(lanes: Box<dyn Lanes>, sink: Box<dyn Sink>, options: Options, clock: Clock, health: Health) -> Pump {
-        Pump { lanes, sink, options, clock, health }
+    pub fn new(lanes: Box<dyn Lanes>, sink: Box<dyn Sink>, options: Options, health: Health) -> Pump {
+        Pump { lanes, sink, options, health }
     }
 
     /// Runs on a thread of its own, with a runtime of its own: reading segments blocks, and must block nobody else.
@@ -177,7 +172,6 @@ impl Running {
             if matches!(self.retire().await, Step::TimeUp) {
                 return self.left();
             }
-            self.progress();
             if full {
                 // There is more: no wait, but let a signal through.
                 tokio::task::yield_now().await;
@@ -232,7 +226,6 @@ impl Running {
 
     /// Gives the sink a batch until it holds it, then lets the lanes delete.
     async fn deliver(&mut self, batches: &[Batch]) -> Step {
-        let oldest = oldest(batches);
         loop {
             let started = Instant::now();
             let stored = bounded(&self.shutdown, &mut self.deadline, self.pump.options, self.pump.sink.store(batches));
@@ -241,18 +234,12 @@ impl Running {
                     self.count(stored, started.elapsed());
                     self.recovered();
                     self.feed.delivered(batches, &self.pump.health);
-                    metrics::gauge!(names::OLDEST_UNSENT_SECONDS).set(0.0);
                     return Step::Done;
                 }
                 Some(Err(error)) => error,
                 None => return Step::TimeUp,
             };
             metrics::counter!(names::SINK_RETRIES).increment(1);
-            if let Some(oldest) = oldest {
-                let age_ms = self.pump.clock.now().0.saturating_sub(oldest).max(0);
-                metrics::gauge!(names::OLDEST_UNSENT_SECONDS).set(age_ms as f64 / 1e3);
-            }
-            self.progress();
             if matches!(self.pause(&error).await, Step::TimeUp) {
                 return Step::TimeUp;
             }
@@ -339,10 +326,6 @@ impl Running {
         }
     }
 
-    fn progress(&self) {
-        metrics::gauge!(names::SINK_LAG).set(self.feed.lag() as f64);
-    }
-
     fn left(&self) -> Outcome {
         Outcome::Left { records: self.feed.lag() }
     }
@@ -366,11 +349,4 @@ async fn bounded<T>(
     }
     let deadline = *deadline.get_or_insert_with(|| Instant::now() + options.flush_timeout);
     tokio::time::timeout_at(deadline, work).await.ok()
-}
-
-/// Time of the oldest event at the head of a batch, milliseconds.
-fn oldest(batches: &[Batch]) -> Option<i64> {
-    use prost::Message;
-    let first = |batch: &Batch| Event::decode(batch.records.first()?.1.as_slice()).ok().map(|event| event.time_ms);
-    batches.iter().filter_map(first).min()
 }

@@ -14,8 +14,7 @@ mod cases;
 
 use super::{LaneError, LaneSource, Lanes, Options, Outcome, Pump};
 use crate::{
-    core::{id::LaneId, time::Millis},
-    io::clock::Clock,
+    core::id::LaneId,
     store::{Batch, BoxFuture, Sink, SinkError, Stored},
     telemetry::health::{Health, State},
 };
@@ -321,8 +320,7 @@ fn options() -> Options {
 
 fn pump(shared: &Shared, owner: u32, options: Options, health: &Health) -> Pump {
     let journal = Journal { shared: shared.clone(), owner, given: Vec::new() };
-    let clock = Clock::manual(Millis(0));
-    Pump::new(Box::new(journal), Box::new(Memory(shared.clone())), options, clock, health.clone())
+    Pump::new(Box::new(journal), Box::new(Memory(shared.clone())), options, health.clone())
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -204,7 +204,7 @@ pub trait Reports: Send + Sync {
         after: Option<EventCursor>,
         limit: u32,
     ) -> BoxFuture<'a, Result<Vec<Event>, ReportError>>;
-    /// Counted clicks of these links since ever.
+    /// Counted clicks of these links since ever, without those that came when the link was over.
     fn link_clicks<'a>(&'a self, links: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>>;
 }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{BoxFuture, Dimension, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, counts};
 use crate::core::{
     code::Code,
-    event::{Event, Kind},
+    event::{Event, Kind, Reason},
     id::EventId,
     time::{HOUR_MS, Millis},
 };
@@ -160,6 +160,7 @@ impl Reports for Model {
             events
                 .iter()
                 .filter(|e| e.link == link.as_str() && e.kind() == Kind::Click && e.class().counts())
+                .filter(|e| !Reason::OVER.contains(&e.reason.as_str()))
                 .map(Event::weight)
                 .sum()
         };

@@ -9,11 +9,12 @@ use crate::{
     within,
 };
 
-/// A change is live within a second; a busy machine that runs all tests at once gets two.
+/// A bound for a busy machine that runs all tests at once; load-tests/million-links measures against the second that is
+/// promised.
 const LIVE: Duration = Duration::from_secs(2);
 
 #[test]
-fn a_change_is_live_within_a_second() {
+fn a_change_is_live_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), &Options::default()).unwrap();
     let mut client = Client::connect(server.edge).unwrap();

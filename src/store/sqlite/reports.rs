@@ -16,7 +16,7 @@ use super::{
 };
 use crate::core::{
     code::Code,
-    event::{Class, Event},
+    event::{Class, Event, Reason},
     time::{DAY_MS, HOUR_MS, Millis},
 };
 
@@ -269,9 +269,12 @@ impl SqliteReports {
         clicks.and("?", codes)?;
         clicks.sql.push_str(&format!(
             ")), young AS (SELECT link, sum(ifnull(count, 1)) AS clicks FROM events \
-             WHERE seq > (SELECT seq FROM summed) AND kind = 1 AND {COUNTED} GROUP BY link) \
+             WHERE seq > (SELECT seq FROM summed) AND kind = 1 AND {COUNTED} \
+             AND ifnull(reason, '') NOT IN ('{}', '{}') GROUP BY link) \
              SELECT asked.link, ifnull(link_clicks.clicks, 0) + ifnull(young.clicks, 0) \
-             FROM asked LEFT JOIN link_clicks ON link_clicks.link = asked.link LEFT JOIN young ON young.link = asked.link"
+             FROM asked LEFT JOIN link_clicks ON link_clicks.link = asked.link LEFT JOIN young ON young.link = asked.link",
+            Reason::OVER[0],
+            Reason::OVER[1]
         ));
         let mut connection = self.pool.acquire().await.map_err(ReportError::from)?;
         let rows = clicks.all(&mut connection).await?;

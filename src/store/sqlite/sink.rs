@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     core::{
-        event::{EventRef, Kind},
+        event::{EventRef, Reason},
         id::LaneId,
         limits::{SUMS_KEYS_MAX, SUMS_LAG_MAX_EVENTS},
     },
@@ -190,7 +190,7 @@ impl SqliteSink {
              max(time_ms), count(*) FROM events WHERE seq > ? GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9",
         )
         .bind(state.summed)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await?;
         for row in &rows {
             let texts = [3, 4, 5, 6, 7, 8].map(|at| row.try_get::<&str, _>(at));
@@ -203,6 +203,18 @@ impl SqliteSink {
             };
             let sum = Sum { count: row.try_get(9)?, last_ms: row.try_get(10)? };
             self.sums.add(&key, sum, row.try_get::<i64, _>(11)?.unsigned_abs());
+        }
+        let over = sqlx::query(
+            "SELECT link, sum(ifnull(count, 1)) FROM events \
+             WHERE seq > ? AND kind = 1 AND class IN (1, 2) AND reason IN (?, ?) AND link IS NOT NULL GROUP BY link",
+        )
+        .bind(state.summed)
+        .bind(Reason::OVER[0])
+        .bind(Reason::OVER[1])
+        .fetch_all(connection)
+        .await?;
+        for row in &over {
+            self.sums.add_over(row.try_get(0)?, row.try_get(1)?);
         }
         Ok(())
     }
@@ -279,12 +291,7 @@ impl SqliteSink {
             row.number(sum.last_ms);
         })
         .await?;
-        let mut clicks = HashMap::<&str, i64>::new();
-        for (key, sum) in sums.iter().filter(|(key, _)| is_counted_click(key)) {
-            *clicks.entry(key.texts[1]).or_default() += sum.count;
-        }
-        let mut clicks: Vec<_> = clicks.into_iter().collect();
-        clicks.sort_unstable();
+        let clicks = self.sums.link_clicks();
         in_chunks(connection, &LINK_CLICKS, 2, &clicks, |(link, clicks), row| {
             row.key_text(link);
             row.number(*clicks);
@@ -295,11 +302,6 @@ impl SqliteSink {
         self.sums.clear();
         Ok(())
     }
-}
-
-fn is_counted_click(key: &Key<'_>) -> bool {
-    use crate::core::event::Class;
-    key.kind == Kind::Click as i32 && Class::try_from(key.class).is_ok_and(Class::counts)
 }
 
 impl Sink for SqliteSink {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::core::{
-    event::EventRef,
+    event::{Class, EventRef, Kind, Reason},
     time::{HOUR_MS, Millis},
 };
 
@@ -28,9 +28,17 @@ pub(super) struct Key<'a> {
     pub(super) texts: [&'a str; 6],
 }
 
+impl Key<'_> {
+    fn is_counted_click(&self) -> bool {
+        self.kind == Kind::Click as i32 && Class::try_from(self.class).is_ok_and(Class::counts)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     map: HashMap<Box<[u8]>, Sum, foldhash::fast::RandomState>,
+    /// Counted clicks that came when the link was over, by link: they do not use it up.
+    over: HashMap<Box<str>, i64, foldhash::fast::RandomState>,
     /// Events that the sums stand for.
     pub(super) events: u64,
     scratch: Vec<u8>,
@@ -48,7 +56,31 @@ impl Sums {
             class: event.class,
             texts: [event.program, event.link, event.partner, event.ad, event.channel, event.country],
         };
-        self.add(&key, Sum { count: i64::try_from(event.count.max(1)).unwrap_or(i64::MAX), last_ms: event.time_ms }, 1);
+        let count = i64::try_from(event.count.max(1)).unwrap_or(i64::MAX);
+        if key.is_counted_click() && Reason::OVER.contains(&event.reason) {
+            self.add_over(event.link, count);
+        }
+        self.add(&key, Sum { count, last_ms: event.time_ms }, 1);
+    }
+
+    pub(super) fn add_over(&mut self, link: &str, count: i64) {
+        *self.over.entry(link.into()).or_default() += count;
+    }
+
+    /// Clicks that use their links up, by link.
+    pub(super) fn link_clicks(&self) -> Vec<(&str, i64)> {
+        let mut clicks = HashMap::<&str, i64>::new();
+        for (key, sum) in &self.map {
+            if let Some(key) = decode(key).filter(Key::is_counted_click) {
+                *clicks.entry(key.texts[1]).or_default() += sum.count;
+            }
+        }
+        for (link, over) in &self.over {
+            *clicks.entry(link).or_default() -= over;
+        }
+        let mut clicks: Vec<_> = clicks.into_iter().filter(|(_, clicks)| *clicks > 0).collect();
+        clicks.sort_unstable();
+        clicks
     }
 
     pub(super) fn add(&mut self, key: &Key<'_>, sum: Sum, events: u64) {
@@ -75,6 +107,7 @@ impl Sums {
 
     pub(super) fn clear(&mut self) {
         self.map.clear();
+        self.over.clear();
         self.events = 0;
     }
 }

@@ -55,7 +55,7 @@ CREATE TABLE hourly (
     PRIMARY KEY (hour, kind, class, program, link, partner, ad, channel, country)
 ) STRICT, WITHOUT ROWID;
 
--- Counted clicks of each link since ever, up to `summed.seq`.
+-- Counted clicks of each link since ever, up to `summed.seq`, without those that came when it was over.
 CREATE TABLE link_clicks (
     link   TEXT    NOT NULL PRIMARY KEY,
     clicks INTEGER NOT NULL
