@@ -1,7 +1,11 @@
 //! The change feed, applied to the index in memory; and the whole catalog, loaded into it.
 //!
 //! A change row says only what changed, not how: whoever applies it reads the current rows. So applying twice, or a change
-//! that a load had seen already, does no harm, and a load needs no lock: it notes the feed's number first.
+//! that a load had seen already, does no harm, and a load needs no lock: it notes the feed's position first.
+//!
+//! A number alone does not say where an index is: after a restore the numbers behind the backup are given again, to other
+//! changes. So each row carries the random mark of its transaction, and a position is the last row's number and mark: a
+//! catalog that holds this row has the same history up to it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,18 +26,34 @@ use crate::{
 /// Where the feed is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Position {
-    /// Random id of the catalog: a restored or exchanged one is another catalog or behind.
+    /// Random id of the catalog. A restored one has the same.
     pub(super) catalog: String,
-    /// The last change.
+    /// The last change; 0 before the first.
     pub(super) last: u64,
+    /// That change's mark; 0 where there is none.
+    pub(super) mark: i64,
 }
 
 /// A row of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) seq: u64,
+    pub(super) mark: i64,
     pub(super) kind: Kind,
     pub(super) key: String,
+}
+
+/// Why the feed does not lead on from a position: everything is loaded anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// There is no position yet.
+    Nowhere,
+    /// The rows from there on are no longer all kept.
+    Behind,
+    /// The catalog has another id.
+    Exchanged,
+    /// The same catalog with another history: it never had the change at the position, or has another in its place.
+    Restored,
 }
 
 /// Keys that a load has met, so that what is gone from the catalog can be taken out of a full index afterwards. 16 bytes of
@@ -62,25 +82,45 @@ impl Met {
 
 impl Catalog {
     pub(super) async fn position(&self) -> Result<Position, CatalogError> {
-        let row = sqlx::query("SELECT catalog, next FROM feed WHERE one = 1").fetch_one(self.readers().await?).await?;
-        let next: i64 = row.try_get(1)?;
-        Ok(Position { catalog: row.try_get(0)?, last: u64::try_from(next - 1).unwrap_or(0) })
+        let sql = "SELECT catalog, next, mark FROM feed LEFT JOIN changes ON seq = next - 1 WHERE one = 1";
+        let row = sqlx::query(sql).fetch_one(self.readers().await?).await?;
+        let (next, mark): (i64, Option<i64>) = (row.try_get(1)?, row.try_get(2)?);
+        let last = u64::try_from(next - 1).unwrap_or(0);
+        Ok(Position { catalog: row.try_get(0)?, last, mark: mark.unwrap_or(0) })
     }
 
-    /// Changes behind `seq`, in order.
-    pub(super) async fn changes_after(&self, seq: u64, limit: u32) -> Result<Vec<Change>, CatalogError> {
-        let rows = sqlx::query("SELECT seq, kind, code FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2")
+    /// What has changed since `here`, in order, or why the feed cannot say. One query reads the row at `here` and those
+    /// behind it, so that they are of one history.
+    pub(super) async fn changes_since(
+        &self,
+        here: &Position,
+        limit: u32,
+    ) -> Result<Result<Vec<Change>, Lost>, CatalogError> {
+        let mut changes = self.changes_from(here.last, limit.saturating_add(1)).await?;
+        if here.last > 0 {
+            match changes.first() {
+                Some(row) if row.seq == here.last && row.mark == here.mark => drop(changes.remove(0)),
+                Some(row) if row.seq == here.last => return Ok(Err(Lost::Restored)),
+                _ => return Ok(Err(Lost::Behind)),
+            }
+        }
+        let joins = changes.first().is_some_and(|first| first.seq == here.last + 1);
+        Ok(if joins { Ok(changes) } else { Err(Lost::Behind) })
+    }
+
+    /// The change `seq` and those behind it, as far as they are there, in order.
+    pub(super) async fn changes_from(&self, seq: u64, limit: u32) -> Result<Vec<Change>, CatalogError> {
+        let rows = sqlx::query("SELECT seq, mark, kind, code FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2")
             .bind(i64::try_from(seq).unwrap_or(i64::MAX))
             .bind(i64::from(limit))
             .fetch_all(self.readers().await?)
             .await?;
         rows.iter()
             .map(|row| {
-                let seq: i64 = row.try_get(0)?;
                 let mut columns = RowReader::new(row);
-                let _seq = columns.integer()?;
+                let (seq, mark) = (columns.integer()?, columns.integer()?);
                 let kind = columns.word(Kind::from_word)?;
-                Ok(Change { seq: u64::try_from(seq).unwrap_or(0), kind, key: columns.text()?.to_owned() })
+                Ok(Change { seq: u64::try_from(seq).unwrap_or(0), mark, kind, key: columns.text()?.to_owned() })
             })
             .collect()
     }

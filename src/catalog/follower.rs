@@ -1,8 +1,8 @@
 //! Copies the catalog's changes into the index, and the index into its snapshot file.
 //!
 //! The index is served in any case: while the catalog is away it stays as it is, health says so, and the follower tries
-//! again with growing pauses. It loads everything anew when the feed no longer reaches back to where it is, or when the
-//! catalog is another one or an older one than it knew (a restored backup).
+//! again with growing pauses. It loads everything anew when the feed no longer reaches back to where it is, and, with a
+//! warning, when the catalog is another one or has another history than it knew (a restored backup).
 
 use std::{
     path::PathBuf,
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Catalog, CatalogError,
-    feed::Position,
+    feed::{Lost, Position},
     snapshot::{self, SnapshotError},
 };
 use crate::{
@@ -148,33 +148,53 @@ impl Follower {
     async fn step_all(&mut self) -> Result<u64, CatalogError> {
         let there = self.catalog.position().await?;
         let mut applied = 0;
-        while let Some(here) = self.position.clone() {
+        let lost = loop {
+            let Some(here) = self.position.clone() else { break Lost::Nowhere };
             if here == there {
                 return Ok(applied);
             }
-            if here.catalog != there.catalog || here.last > there.last {
-                break;
+            if here.catalog != there.catalog {
+                break Lost::Exchanged;
             }
-            let changes = self.catalog.changes_after(here.last, CHANGES_PER_STEP).await?;
-            match (changes.first(), changes.last()) {
-                (Some(first), Some(last)) if first.seq == here.last + 1 => {
-                    self.catalog.apply(&self.links, &changes).await?;
-                    applied += changes.len() as u64;
-                    metrics::counter!(names::CATALOG_CHANGES).increment(changes.len() as u64);
-                    self.reached(Position { last: last.seq, catalog: here.catalog });
-                    if last.seq >= there.last {
-                        return Ok(applied);
-                    }
-                }
-                // The feed does not reach back that far.
-                _ => break,
+            if here.last >= there.last {
+                break Lost::Restored;
             }
-        }
+            let changes = match self.catalog.changes_since(&here, CHANGES_PER_STEP).await? {
+                Ok(changes) => changes,
+                Err(lost) => break lost,
+            };
+            let Some(last) = changes.last() else { break Lost::Behind };
+            self.catalog.apply(&self.links, &changes).await?;
+            applied += changes.len() as u64;
+            metrics::counter!(names::CATALOG_CHANGES).increment(changes.len() as u64);
+            self.reached(Position { last: last.seq, mark: last.mark, catalog: here.catalog });
+            if last.seq >= there.last {
+                return Ok(applied);
+            }
+        };
+        self.load_all(lost).await?;
+        Ok(applied + 1)
+    }
+
+    async fn load_all(&mut self, lost: Lost) -> Result<(), CatalogError> {
         let position = self.catalog.load_all(&self.links).await?;
-        tracing::info!(links = self.links.counts().links, sequence = position.last, "index loaded from the catalog");
-        applied += 1;
+        let (links, sequence) = (self.links.counts().links, position.last);
+        tracing::info!(links, sequence, "index loaded from the catalog");
+        // Said behind the load: where the catalog goes away meanwhile, the next try would say it again.
+        let before = self.position.as_ref().map_or(0, |position| position.last);
+        match lost {
+            Lost::Nowhere | Lost::Behind => {}
+            Lost::Exchanged => {
+                tracing::warn!(before, sequence, "the catalog is another one than before: all links were loaded anew");
+            }
+            Lost::Restored => tracing::warn!(
+                before,
+                sequence,
+                "the catalog has another history than before (a restored backup): all links were loaded anew"
+            ),
+        }
         self.reached(position);
-        Ok(applied)
+        Ok(())
     }
 
     fn reached(&mut self, position: Position) {

@@ -26,16 +26,19 @@ pub(super) struct Writing {
     pub(super) known: Known,
     /// Sequence number of the next change.
     next: i64,
+    /// Random: tells this transaction's changes from others that had the same numbers before a restore.
+    mark: i64,
     pending: Vec<(Kind, String)>,
     now: Millis,
 }
 
 impl Writing {
     pub(super) async fn begin(catalog: &Catalog) -> Result<Writing, CatalogError> {
+        let mark = i64::from_le_bytes(crate::io::random::bytes::<8>()?);
         let mut tx = catalog.writer().await?.begin().await?;
         let row = sqlx::query("UPDATE feed SET next = next WHERE one = 1 RETURNING next").fetch_one(&mut *tx).await?;
         let (next, now) = (row.try_get(0)?, catalog.shared.clock.now());
-        Ok(Writing { tx, known: Known::default(), next, pending: Vec::new(), now })
+        Ok(Writing { tx, known: Known::default(), next, mark, pending: Vec::new(), now })
     }
 
     /// Creates or replaces items. Keys are unique among them.
@@ -67,6 +70,7 @@ impl Writing {
             let mut row = Binder::default();
             row.integer(self.next);
             row.integer(self.now.0);
+            row.integer(self.mark);
             for (kind, key) in &chunk {
                 row.text(kind.word());
                 row.text(key);
@@ -213,11 +217,12 @@ fn upsert_sql<T: Entity>(rows: usize) -> String {
     format!("{sql} ON CONFLICT ({}) DO UPDATE SET {}", T::KEY.join(", "), replaced.join(", "))
 }
 
-/// `$1` is the first sequence number, `$2` the time; then a kind and a code each.
+/// `$1` is the first sequence number, `$2` the time, `$3` the mark; then a kind and a code each.
 fn changes_sql(rows: usize) -> String {
-    let values: Vec<String> =
-        (0..rows).map(|row| format!("(CAST($1 AS BIGINT) + {row}, ${}, ${}, $2)", 2 * row + 3, 2 * row + 4)).collect();
-    format!("INSERT INTO changes (seq, kind, code, at_ms) VALUES {}", values.join(", "))
+    let values: Vec<String> = (0..rows)
+        .map(|row| format!("(CAST($1 AS BIGINT) + {row}, ${}, ${}, $2, $3)", 2 * row + 4, 2 * row + 5))
+        .collect();
+    format!("INSERT INTO changes (seq, kind, code, at_ms, mark) VALUES {}", values.join(", "))
 }
 
 impl Catalog {

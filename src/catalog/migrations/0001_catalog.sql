@@ -15,11 +15,13 @@ CREATE TABLE feed (
 );
 INSERT INTO feed (one, catalog, next) VALUES (1, '', 1);
 
+-- `mark` is a random number of the transaction. After a backup is restored the numbers are given again; the marks are not.
 CREATE TABLE changes (
     seq   BIGINT NOT NULL PRIMARY KEY,
     kind  TEXT   NOT NULL,
     code  TEXT   NOT NULL,
-    at_ms BIGINT NOT NULL
+    at_ms BIGINT NOT NULL,
+    mark  BIGINT NOT NULL
 );
 
 CREATE TABLE programs (

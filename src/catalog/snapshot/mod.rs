@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! file    = head block* end
-//! head    = "FPSNAP" version:u16 catalog:[u8;16] sequence:u64 saved_at:i64 counts:[u64;5] crc:u32
+//! head    = "FPSNAP" version:u16 catalog:[u8;16] sequence:u64 mark:i64 saved_at:i64 counts:[u64;5] crc:u32
 //! block   = length:u32 (> 0) crc:u32 record*          SNAPSHOT_BLOCK_BYTES and the record that reaches them
 //! end     = 0:u32 crc:u32                               of the five counts as met
 //! record  = kind:u8 fields
 //! text    = length:varint bytes
 //! ```
-//! Integers are little-endian; a CRC is CRC-32C of what it stands for. The catalog's id and the sequence number say which
-//! change the file reaches: it may hold some later ones too (it is written while changes come in), which does no harm, since
-//! applying a change again gives the same. The file is replaced as a whole or not at all. A file that is damaged, cut or of
-//! another version is said and left aside: the index is empty then, as if there were none.
+//! Integers are little-endian; a CRC is CRC-32C of what it stands for. The catalog's id, the sequence number and its mark say
+//! which change the file reaches: it may hold some later ones too (it is written while changes come in), which does no harm,
+//! since applying a change again gives the same. The file is replaced as a whole or not at all. A file that is damaged, cut
+//! or of another version is said and left aside: the index is empty then, as if there were none.
 
 use std::io;
 
@@ -28,8 +28,8 @@ pub(super) use read::load;
 pub(super) use write::save;
 
 const MAGIC: &[u8; 6] = b"FPSNAP";
-const VERSION: u16 = 1;
-const HEAD_BYTES: usize = 6 + 2 + 16 + 8 + 8 + 5 * 8 + 4;
+const VERSION: u16 = 2;
+const HEAD_BYTES: usize = 6 + 2 + 16 + 8 + 8 + 8 + 5 * 8 + 4;
 /// A block ends with the record that reaches [`SNAPSHOT_BLOCK_BYTES`].
 const BLOCK_MAX_BYTES: usize = SNAPSHOT_BLOCK_BYTES + SNAPSHOT_RECORD_MAX_BYTES;
 

@@ -93,13 +93,14 @@ fn read_head(file: &mut impl Read) -> Result<(Snapshot, Counts), SnapshotError> 
     }
     let catalog = data_encoding::HEXLOWER.encode(&take(16));
     let mut number = || take(8).try_into().map(u64::from_le_bytes).ok();
-    let (Some(last), Some(saved_at)) = (number(), number()) else { return Err(damaged) };
+    let (Some(last), Some(mark), Some(saved_at)) = (number(), number(), number()) else { return Err(damaged) };
     let mut count = || number().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
     let counts = Counts { programs: count(), partners: count(), links: count(), ads: count(), share_links: count() };
     if crc(&head[..HEAD_BYTES - 4]).to_le_bytes() != head[HEAD_BYTES - 4..] {
         return Err(SnapshotError::Damaged("the checksum of its head does not fit"));
     }
-    Ok((Snapshot { position: Position { catalog, last }, saved_at: Millis(saved_at as i64) }, counts))
+    let position = Position { catalog, last, mark: mark as i64 };
+    Ok((Snapshot { position, saved_at: Millis(saved_at as i64) }, counts))
 }
 
 /// Reads one block. `None` means that it makes no sense.

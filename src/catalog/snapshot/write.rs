@@ -155,6 +155,7 @@ fn head(position: &Position, saved_at: Millis, counts: Counts) -> Vec<u8> {
     }
     head.extend_from_slice(&id);
     head.extend_from_slice(&position.last.to_le_bytes());
+    head.extend_from_slice(&position.mark.to_le_bytes());
     head.extend_from_slice(&saved_at.0.to_le_bytes());
     for count in [counts.programs, counts.partners, counts.links, counts.ads, counts.share_links] {
         head.extend_from_slice(&(count as u64).to_le_bytes());

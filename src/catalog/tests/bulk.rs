@@ -2,7 +2,7 @@
 
 use super::*;
 
-async fn import<T: Entity>(fixture: &Fixture, items: &[Value]) -> (Bulk<T, ()>, Vec<(u64, String)>) {
+pub(super) async fn import<T: Entity>(fixture: &Fixture, items: &[Value]) -> (Bulk<T, ()>, Vec<(u64, String)>) {
     let mut bulk = Bulk::<T, ()>::begin(&fixture.catalog).await.unwrap();
     let mut refused = Vec::new();
     for (rows, at) in items.chunks(2).zip(0u64..) {
@@ -65,9 +65,10 @@ async fn many_rows_and_their_changes_are_written_in_one_transaction() {
     let (bulk, refused) = import::<Link>(&fixture, &items).await;
     assert!(refused.is_empty());
     assert_eq!(bulk.commit().await.unwrap(), 1_234);
-    let changes = fixture.catalog.changes_after(before, 2_000).await.unwrap();
+    let changes = fixture.catalog.changes_from(before + 1, 2_000).await.unwrap();
     assert_eq!(changes.len(), 1_234);
     assert!(changes.iter().zip(before + 1..).all(|(change, seq)| change.seq == seq), "no gap");
+    assert!(changes.iter().all(|change| change.mark == changes[0].mark), "one transaction, one mark");
     assert_eq!(fixture.catalog.get::<Link>(&["bulk-1233"]).await.unwrap().address, "https://a.example/1233");
 }
 
@@ -88,6 +89,6 @@ async fn the_feed_keeps_a_bounded_tail() {
     let far = crate::core::limits::CHANGES_KEPT + 3;
     sqlx::query("UPDATE feed SET next = $1").bind(far).execute(&fixture.catalog.shared.writer).await.unwrap();
     fixture.put::<Program>(json!({"code": "late"})).await;
-    let changes = fixture.catalog.changes_after(0, 10).await.unwrap();
+    let changes = fixture.catalog.changes_from(0, 10).await.unwrap();
     assert_eq!(changes.iter().map(|change| change.seq).collect::<Vec<_>>(), [4, far as u64], "1 to 3 are gone");
 }

@@ -1,10 +1,15 @@
 //! From the catalog to the index: every kind of change, a lost feed, a catalog that is away.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
+use tracing::subscriber::DefaultGuard;
 
-use super::*;
+use super::{bulk::import, *};
 use crate::{
     links::{Counts, Links},
     telemetry::health::{Health, State},
@@ -84,15 +89,202 @@ async fn a_feed_that_no_longer_reaches_back_leads_to_a_full_load() {
     assert_eq!(follower.links().counts(), Counts { programs: 1, links: 2, partners: 1, ads: 0, share_links: 0 });
 }
 
+/// The row that the index has reached proves that the feed goes on from there: without it, all is loaded.
+#[tokio::test]
+async fn a_pruned_feed_is_followed_from_the_last_row_that_was_applied() {
+    for (pruned, steps) in [(3, 2), (4, 1)] {
+        let fixture = Fixture::spring().await;
+        let (warnings, _guard) = Warnings::catch();
+        let mut follower = follower(&fixture, &Health::default()).await;
+        follower.catch_up().await.unwrap();
+        fixture.catalog.delete::<Ad>(&["abc123", "website2"], false).await.unwrap();
+        fixture.put::<Link>(json!({"code": "new", "address": "https://a.example"})).await;
+        let prune = sqlx::query("DELETE FROM changes WHERE seq <= $1").bind(pruned);
+        prune.execute(&fixture.catalog.shared.writer).await.unwrap();
+        assert_eq!(follower.catch_up().await.unwrap(), steps, "two changes or one load");
+        assert_eq!(follower.links().counts(), Counts { programs: 1, links: 2, partners: 1, ads: 0, share_links: 0 });
+        assert_eq!(warnings.lines(), [""; 0], "pruning is no fault");
+    }
+}
+
 #[tokio::test]
 async fn another_catalog_leads_to_a_full_load() {
     let first = Fixture::spring().await;
     let mut follower = follower(&first, &Health::default()).await;
     follower.catch_up().await.unwrap();
     let other = Fixture::new().await;
+    let (warnings, _guard) = Warnings::catch();
     follower.catalog_is_now(other.catalog.clone());
     follower.catch_up().await.unwrap();
     assert!(follower.links().is_empty());
+    assert!(matches!(&warnings.lines()[..], [one] if one.contains("another one")), "{:?}", warnings.lines());
+}
+
+/// What is logged on this thread as a warning or worse.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<u8>>>);
+
+impl Warnings {
+    fn catch() -> (Warnings, DefaultGuard) {
+        let warnings = Warnings::default();
+        let writer = warnings.clone();
+        let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false);
+        let guard = tracing::subscriber::set_default(lines.with_writer(move || writer.clone()).finish());
+        (warnings, guard)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+impl io::Write for Warnings {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where the follower is when the backup takes the catalog's place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meets {
+    Running,
+    FromSnapshot,
+}
+
+impl Fixture {
+    async fn back_up(&self) -> std::path::PathBuf {
+        let path = self.folder.path().join("backup.db");
+        let sql = format!("VACUUM INTO '{}'", path.display());
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&self.catalog.shared.writer).await.unwrap();
+        path
+    }
+
+    /// The backup in a folder of its own, with `imports` links written while no edge looked on.
+    async fn restored(&self, backup: &Path, imports: u64) -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(backup, folder.path().join("catalog.db")).unwrap();
+        let catalog = Catalog::open(&url(&folder), false, self.clock.clone()).await.unwrap();
+        let restored = Fixture { folder, catalog, clock: self.clock.clone() };
+        let items: Vec<_> =
+            (0..imports).map(|n| json!({"code": format!("item-{n}"), "address": "https://a.example"})).collect();
+        let (bulk, refused) = import::<Link>(&restored, &items).await;
+        assert!(refused.is_empty());
+        assert_eq!(bulk.commit().await.unwrap(), imports);
+        restored
+    }
+
+    /// `follower` as it is when the restored catalog is there.
+    async fn meet(&self, mut follower: Follower, restored: &Fixture, meets: Meets) -> Follower {
+        if meets == Meets::Running {
+            follower.catalog_is_now(restored.catalog.clone());
+            return follower;
+        }
+        let stop = CancellationToken::new();
+        stop.cancel();
+        follower.run(stop).await;
+        let health = Health::default();
+        let again = Follower::start(restored.catalog.clone(), health, self.clock.clone(), self.options()).await;
+        assert!(again.is_loaded(), "the snapshot is used");
+        again
+    }
+}
+
+/// Two changes are discarded by a restore, and `imports` others come in their place.
+async fn after_a_restore_nothing_discarded_is_served(meets: Meets, imports: u64) {
+    let fixture = Fixture::spring().await;
+    let backup = fixture.back_up().await;
+    let mut follower = follower(&fixture, &Health::default()).await;
+    fixture.put::<Link>(json!({"code": "haircare", "address": "https://discarded.example"})).await;
+    fixture.put::<Link>(json!({"code": "ghost", "address": "https://discarded.example"})).await;
+    follower.catch_up().await.unwrap();
+    assert!(follower.links().links.contains_key("ghost"));
+
+    let restored = fixture.restored(&backup, imports).await;
+    let mut follower = fixture.meet(follower, &restored, meets).await;
+    let (warnings, _guard) = Warnings::catch();
+    follower.catch_up().await.unwrap();
+    let links = follower.links();
+    assert!(!links.links.contains_key("ghost"), "a discarded link is served");
+    assert_eq!(links.links.get("haircare").unwrap().address(), "https://shop.example/haircare");
+    assert!(
+        (0..imports).all(|n| links.links.contains_key(format!("item-{n}").as_str())),
+        "an imported link is missing"
+    );
+    assert_eq!(links.counts().links, 1 + imports as usize);
+    assert_eq!(links.applied.load(Ordering::Acquire), 4 + imports);
+
+    restored.put::<Link>(json!({"code": "later", "address": "https://a.example"})).await;
+    assert_eq!(follower.catch_up().await.unwrap(), 1, "from here on it follows again");
+    assert!(links.links.contains_key("later"));
+    assert!(matches!(&warnings.lines()[..], [one] if one.contains("another history")), "{:?}", warnings.lines());
+}
+
+#[tokio::test]
+async fn a_restore_without_writes_meets_a_running_follower() {
+    after_a_restore_nothing_discarded_is_served(Meets::Running, 0).await;
+}
+
+#[tokio::test]
+async fn a_restore_and_as_many_writes_meet_a_running_follower() {
+    after_a_restore_nothing_discarded_is_served(Meets::Running, 2).await;
+}
+
+#[tokio::test]
+async fn a_restore_and_more_writes_meet_a_running_follower() {
+    after_a_restore_nothing_discarded_is_served(Meets::Running, 5).await;
+}
+
+#[tokio::test]
+async fn a_restore_without_writes_meets_a_snapshot() {
+    after_a_restore_nothing_discarded_is_served(Meets::FromSnapshot, 0).await;
+}
+
+#[tokio::test]
+async fn a_restore_and_as_many_writes_meet_a_snapshot() {
+    after_a_restore_nothing_discarded_is_served(Meets::FromSnapshot, 2).await;
+}
+
+#[tokio::test]
+async fn a_restore_and_more_writes_meet_a_snapshot() {
+    after_a_restore_nothing_discarded_is_served(Meets::FromSnapshot, 5).await;
+}
+
+/// Before the first change there is no row to know again, and nothing that could have been discarded.
+#[tokio::test]
+async fn from_an_empty_catalog_the_feed_is_followed() {
+    for meets in [Meets::Running, Meets::FromSnapshot] {
+        let fixture = Fixture::new().await;
+        let backup = fixture.back_up().await;
+        let mut follower = follower(&fixture, &Health::default()).await;
+        follower.catch_up().await.unwrap();
+        let restored = fixture.restored(&backup, 3).await;
+        let mut follower = fixture.meet(follower, &restored, meets).await;
+        let (warnings, _guard) = Warnings::catch();
+        assert_eq!(follower.catch_up().await.unwrap(), 3, "changes, no load");
+        assert_eq!(follower.catch_up().await.unwrap(), 0);
+        assert_eq!(follower.links().counts().links, 3);
+        assert_eq!(warnings.lines(), [""; 0]);
+    }
+}
+
+/// An unchanged catalog is known again.
+#[tokio::test]
+async fn a_restart_without_a_restore_loads_nothing() {
+    let fixture = Fixture::spring().await;
+    let backup = fixture.back_up().await;
+    for meets in [Meets::Running, Meets::FromSnapshot] {
+        let mut follower = follower(&fixture, &Health::default()).await;
+        follower.catch_up().await.unwrap();
+        let same = fixture.restored(&backup, 0).await;
+        let mut follower = fixture.meet(follower, &same, meets).await;
+        let (warnings, _guard) = Warnings::catch();
+        assert_eq!(follower.catch_up().await.unwrap(), 0);
+        assert_eq!(warnings.lines(), [""; 0]);
+    }
 }
 
 #[tokio::test]

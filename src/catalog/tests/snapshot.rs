@@ -18,7 +18,7 @@ use crate::{
 };
 
 fn position() -> Position {
-    Position { catalog: "00112233445566778899aabbccddeeff".to_owned(), last: 77 }
+    Position { catalog: "00112233445566778899aabbccddeeff".to_owned(), last: 77, mark: i64::MIN + 5 }
 }
 
 /// The whole index as text, in a fixed order.
