@@ -60,6 +60,8 @@ pub(super) fn print(data: &Path, addresses: &Addresses) {
     let token = std::fs::read_to_string(data.join("admin-token")).unwrap_or_default();
     let token = token.trim();
     let data = data.display();
+    // As it was started, so that the lines can be copied: `cargo run` puts it on no PATH.
+    let program = std::env::args().next().unwrap_or_else(|| "fingerpost".to_owned());
     println!(
         "\nFingerpost is ready. Click a link of the demo:
 
@@ -68,9 +70,9 @@ pub(super) fn print(data: &Path, addresses: &Addresses) {
 
 See it counted:
 
-  fingerpost report links --data {data}
-  fingerpost report reach --by day,link --since 7d --data {data}
-  fingerpost export events --data {data}
+  {program} report links --data {data}
+  {program} report reach --by day,link --since 7d --data {data}
+  {program} export events --data {data}
   curl -H 'Authorization: Bearer {token}' http://{control}/v1/reports/links
 
 Change something (live within a second):
