@@ -209,7 +209,8 @@ impl Catalog {
         let open = |problem: String| CatalogError::Open { path: path.clone(), problem };
         if !self.shared.create.load(Ordering::Relaxed) && !path.exists() {
             return Err(CatalogError::Unavailable(format!(
-                "there is no file {}: put the catalog back, or, to begin anew, remove {SNAPSHOT_FILE} from the data folder",
+                "there is no file {}: `fingerpost serve` and `fingerpost import` make it in a new data folder (--data names \
+                 another one); where a catalog was, put it back, or remove {SNAPSHOT_FILE} to begin anew",
                 path.display()
             )));
         }

@@ -256,7 +256,7 @@ async fn a_catalog_that_cannot_be_opened_says_why() {
     let error = Catalog::open(&below_a_file, true, Clock::System).await.unwrap_err();
     assert!(matches!(error, CatalogError::Open { .. }), "{error}");
     let error = Catalog::open(&url(&folder), false, Clock::System).await.unwrap_err();
-    assert!(error.is_passing() && error.to_string().contains("put the catalog back"), "{error}");
+    assert!(error.is_passing() && error.to_string().contains("put it back"), "{error}");
     assert!(!folder.path().join("catalog.db").exists(), "it is not made by the way");
 
     std::fs::write(folder.path().join("catalog.db"), "x".repeat(8_192)).unwrap();
