@@ -1,6 +1,7 @@
 //! The real server with all the links: ready from its snapshot, answering links at random, and following changes meanwhile.
 
 use std::{
+    io::Write,
     net::SocketAddr,
     path::Path,
     sync::{
@@ -36,11 +37,16 @@ pub(crate) fn measure(data: &Path, links: u64, time: Duration) -> anyhow::Result
             std::thread::spawn(move || click_at_random(edge, links, seed, &stop))
         })
         .collect();
-    let mut longest = Duration::ZERO;
+    let flushes = Flushes::beside(data)?;
+    let (mut answer, mut live) = (Duration::ZERO, Duration::ZERO);
     for number in 0..LIVE_CHANGES {
         // The last links, which the random clicks leave out.
-        longest = longest.max(change(&server, links - 1 - number)?);
+        let change = change(&server, links - 1 - number)?;
+        // Spread over the whole time: the disk is at its slowest once the load has filled its cache.
+        wait(time / (LIVE_CHANGES as u32 + 4));
+        (answer, live) = (answer.max(change.answered), live.max(change.live));
     }
+    let slowest_flush = flushes.slowest()?;
     wait(time.saturating_sub(started.elapsed()));
     let resident = resident_bytes(server.pid())?;
     stop.store(true, Ordering::Relaxed);
@@ -52,7 +58,8 @@ pub(crate) fn measure(data: &Path, links: u64, time: Duration) -> anyhow::Result
         bail!("the server ended with an error");
     }
     Ok(json!({
-        "start_seconds": start_seconds, "answered": answered, "live_seconds": longest.as_secs_f64(),
+        "start_seconds": start_seconds, "answered": answered, "live_seconds": live.as_secs_f64(),
+        "change_answered_seconds": answer.as_secs_f64(), "disk_flush_seconds": slowest_flush.as_secs_f64(),
         "resident_mib_under_load": resident / 1_048_576.0,
     }))
 }
@@ -74,8 +81,16 @@ fn click_at_random(edge: SocketAddr, links: u64, seed: u64, stop: &AtomicBool) -
     Ok(answered)
 }
 
-/// Changes a link through the API; the time from the call until the edge answers with the new address.
-fn change(server: &Server, number: u64) -> anyhow::Result<Duration> {
+/// How long one change took.
+struct Change {
+    /// Until the API said 200: the change is in the catalog, and the disk has said so.
+    answered: Duration,
+    /// From then until the edge answered with the new address.
+    live: Duration,
+}
+
+/// Changes a link through the API.
+fn change(server: &Server, number: u64) -> anyhow::Result<Change> {
     let (code, _) = link(number);
     let address = format!("https://shop.example/live/{code}");
     let started = Instant::now();
@@ -84,16 +99,49 @@ fn change(server: &Server, number: u64) -> anyhow::Result<Duration> {
     if answer.status != 200 {
         bail!("PUT of {code}: {}", answer.text());
     }
+    let answered = started.elapsed();
     let mut client = Client::connect(server.edge)?;
     loop {
         let answer = client.get(&format!("/go/{code}"))?;
         if answer.header("location").is_some_and(|location| location.starts_with(&address)) {
-            return Ok(started.elapsed());
+            return Ok(Change { answered, live: started.elapsed() - answered });
         }
         if started.elapsed() > Duration::from_secs(30) {
             bail!("the change of {code} was not live within 30 s");
         }
         wait(Duration::from_millis(2));
+    }
+}
+
+/// Small writes to the same disk beside the server, each made durable: what this disk asks of anybody who waits for it
+/// under this load. The API's answer waits for one of them.
+struct Flushes {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<std::io::Result<Duration>>,
+}
+
+impl Flushes {
+    fn beside(data: &Path) -> anyhow::Result<Flushes> {
+        let mut file = tempfile::tempfile_in(data)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut slowest = Duration::ZERO;
+            while !stopped.load(Ordering::Relaxed) {
+                file.write_all(&[0; 4_096])?;
+                let started = Instant::now();
+                file.sync_data()?;
+                slowest = slowest.max(started.elapsed());
+                wait(Duration::from_millis(20));
+            }
+            Ok(slowest)
+        });
+        Ok(Flushes { stop, thread })
+    }
+
+    fn slowest(self) -> anyhow::Result<Duration> {
+        self.stop.store(true, Ordering::Relaxed);
+        Ok(self.thread.join().map_err(|_| anyhow::anyhow!("the flushes failed"))??)
     }
 }
 

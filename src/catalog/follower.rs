@@ -1,7 +1,7 @@
 //! Copies the catalog's changes into the index, and the index into its snapshot file.
 //!
 //! The index is served in any case: while the catalog is away it stays as it is, health says so, and the follower tries
-//! again with growing pauses. It loads everything anew when the feed no longer reaches back to where it is, and, with a
+//! again with growing pauses. What its own process commits it takes at once, what others commit with its next poll. It loads everything anew when the feed no longer reaches back to where it is, and, with a
 //! warning, when the catalog is another one or has another history than it knew (a restored backup).
 
 use std::{
@@ -243,6 +243,7 @@ impl Follower {
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = self.catalog.committed() => {}
                 () = stop.cancelled() => {}
             }
         }

@@ -36,7 +36,7 @@ use std::{
 };
 
 use sqlx::{AnyConnection, AnyPool, Connection, Executor, any::AnyPoolOptions, migrate::MigrateError};
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::{config::Config, core::limits::CATALOG_BUSY_TIMEOUT, io::clock::Clock};
 
@@ -100,6 +100,8 @@ struct Shared {
     migrated: OnceCell<()>,
     /// A missing file may be made: not when the edge holds a snapshot of the catalog that was there.
     create: AtomicBool,
+    /// Told of each commit of this process, so that its own follower need not wait for its next poll.
+    committed: Notify,
     clock: Clock,
 }
 
@@ -124,8 +126,9 @@ impl Catalog {
                 .connect_lazy(&address)
         };
         let (writer, readers) = (pool(1, WRITER_CACHE)?, pool(READERS, READER_CACHE)?);
-        let (migrated, create) = (OnceCell::new(), AtomicBool::new(create));
-        Ok(Catalog { shared: Arc::new(Shared { path, address, writer, readers, migrated, create, clock }) })
+        let (migrated, create, committed) = (OnceCell::new(), AtomicBool::new(create), Notify::new());
+        let shared = Shared { path, address, writer, readers, migrated, create, committed, clock };
+        Ok(Catalog { shared: Arc::new(shared) })
     }
 
     /// The catalog that the configuration names. A missing file is made on a first start only: where the edge has a
@@ -149,6 +152,12 @@ impl Catalog {
     /// Where the catalog is, for messages.
     pub fn path(&self) -> &Path {
         &self.shared.path
+    }
+
+    /// Ends behind a commit of this process, also of one before the call that nobody has waited for yet. A hint: what
+    /// others write is found by asking the feed.
+    async fn committed(&self) {
+        self.shared.committed.notified().await;
     }
 
     /// Closes all connections, so that the database is left in one file.

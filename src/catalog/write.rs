@@ -3,10 +3,12 @@
 //! Its first statement locks the feed's row. Whoever writes waits there, also on PostgreSQL, so that sequence numbers are
 //! given in the order of commits and without a gap.
 
+use std::sync::Arc;
+
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use super::{
-    Catalog, CatalogError, Entity, Kind, ShareLink,
+    Catalog, CatalogError, Entity, Kind, ShareLink, Shared,
     entity::{Binder, RowReader},
     references::Known,
     share_link,
@@ -23,6 +25,7 @@ const NAMED_MAX: i64 = 3;
 #[derive(Debug)]
 pub(super) struct Writing {
     pub(super) tx: Transaction<'static, Any>,
+    shared: Arc<Shared>,
     pub(super) known: Known,
     /// Sequence number of the next change.
     next: i64,
@@ -38,7 +41,8 @@ impl Writing {
         let mut tx = catalog.writer().await?.begin().await?;
         let row = sqlx::query("UPDATE feed SET next = next WHERE one = 1 RETURNING next").fetch_one(&mut *tx).await?;
         let (next, now) = (row.try_get(0)?, catalog.shared.clock.now());
-        Ok(Writing { tx, known: Known::default(), next, mark, pending: Vec::new(), now })
+        let shared = Arc::clone(&catalog.shared);
+        Ok(Writing { tx, shared, known: Known::default(), next, mark, pending: Vec::new(), now })
     }
 
     /// Creates or replaces items. Keys are unique among them.
@@ -90,7 +94,9 @@ impl Writing {
         self.write_changes(1).await?;
         sqlx::query("UPDATE feed SET next = $1 WHERE one = 1").bind(self.next).execute(&mut *self.tx).await?;
         sqlx::query("DELETE FROM changes WHERE seq < $1").bind(self.next - CHANGES_KEPT).execute(&mut *self.tx).await?;
-        Ok(self.tx.commit().await?)
+        self.tx.commit().await?;
+        self.shared.committed.notify_one();
+        Ok(())
     }
 
     pub(super) async fn rollback(self) -> Result<(), CatalogError> {

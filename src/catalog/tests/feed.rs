@@ -287,15 +287,35 @@ async fn a_restart_without_a_restore_loads_nothing() {
     }
 }
 
+/// The poll is an hour away: only the commit itself can have woken the follower.
 #[tokio::test]
-async fn a_change_is_live_within_a_poll_and_the_snapshot_is_written_at_the_end() {
+async fn what_this_process_commits_waits_for_no_poll() {
+    let fixture = Fixture::spring().await;
+    let options = FollowerOptions { poll_interval: Duration::from_secs(3_600), ..fixture.options() };
+    let clock = fixture.clock.clone();
+    let follower = Follower::start(fixture.catalog.clone(), Health::default(), clock, options).await;
+    let (links, stop) = (follower.links(), CancellationToken::new());
+    let task = tokio::spawn(follower.run(stop.clone()));
+    until("the first load", || links.applied.load(Ordering::Acquire) == 4).await;
+    for seq in 5..10 {
+        fixture.put::<Link>(json!({"code": format!("new{seq}"), "address": "https://a.example"})).await;
+        until("the change", || links.applied.load(Ordering::Acquire) == seq).await;
+    }
+    stop.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_change_of_others_is_live_within_a_poll_and_the_snapshot_is_written_at_the_end() {
     let fixture = Fixture::spring().await;
     let health = Health::default();
     let follower = follower(&fixture, &health).await;
     let (links, stop) = (follower.links(), CancellationToken::new());
     let task = tokio::spawn(follower.run(stop.clone()));
     until("the first load", || links.applied.load(Ordering::Acquire) == 4).await;
-    fixture.put::<Link>(json!({"code": "new", "address": "https://a.example"})).await;
+    let other = Catalog::open(&url(&fixture.folder), false, fixture.clock.clone()).await.unwrap();
+    let link = read_json::<Link>(json!({"code": "new", "address": "https://a.example"})).unwrap();
+    other.put(link).await.unwrap();
     until("the change", || links.applied.load(Ordering::Acquire) == 5).await;
     assert!(links.links.contains_key("new"));
     stop.cancel();
