@@ -12,6 +12,8 @@ use std::{
 pub mod keys;
 pub mod network;
 mod reader;
+pub mod secret;
+pub mod stores;
 
 use network::Network;
 use reader::Reader;
@@ -58,7 +60,11 @@ pub struct Config {
     pub data: PathBuf,
     pub edge: Edge,
     pub journal: Journal,
-    pub sink: Sink,
+    pub sink: stores::Sink,
+    pub kafka: stores::Kafka,
+    pub clickhouse: stores::ClickHouse,
+    pub load: stores::Load,
+    pub reports: stores::ReportsFrom,
     pub catalog: Catalog,
     pub control: Control,
     pub ops: Ops,
@@ -115,12 +121,6 @@ pub struct Journal {
     /// All lanes together; 0 means as much as the disk has.
     pub max_bytes: u64,
     pub when_full: WhenFull,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sink {
-    /// A batch waits that long for more events.
-    pub linger: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -270,7 +270,7 @@ pub fn read(
             &[("redirect", WhenFull::Redirect), ("refuse", WhenFull::Refuse)],
         ),
     };
-    let sink = Sink { linger: reader.duration("sink.linger", Duration::from_millis(200)) };
+    let stores::Stores { sink, kafka, clickhouse, load, reports } = stores::read(&mut reader);
     let catalog = Catalog {
         url: reader
             .optional("catalog.url", |text| {
@@ -300,7 +300,7 @@ pub fn read(
         format: reader.word("log.format", LogFormat::Human, &[("human", LogFormat::Human), ("json", LogFormat::Json)]),
         level: reader.optional("log.level", |text| Ok(text.to_owned())).unwrap_or_else(|| "info".to_owned()),
     };
-    let config = Config { data: data_folder, edge, journal, sink, catalog, control, ops, geo, keys, log };
+    let config = Config { data: data_folder, edge, journal, sink, kafka, clickhouse, load, reports, catalog, control, ops, geo, keys, log };
     check_together(&config, &mut reader);
     Ok((config, reader.finish()))
 }

@@ -10,7 +10,7 @@ use std::{
 
 use config::{Value, ValueKind};
 
-use super::{Certificate, ConfigError, Mistake};
+use super::{Certificate, ConfigError, Mistake, secret::Secret};
 use crate::core::duration;
 
 const PREFIX: &str = "FINGERPOST";
@@ -97,6 +97,21 @@ impl Reader {
             if text.is_empty() { Ok(None) } else { parse(&text).map(Some) }
         })
         .flatten()
+    }
+
+    pub(super) fn text(&mut self, key: &str, default: &str) -> String {
+        self.optional(key, |text| Ok(text.to_owned())).unwrap_or_else(|| default.to_owned())
+    }
+
+    pub(super) fn secret(&mut self, key: &str) -> Secret {
+        Secret::new(self.text(key, ""))
+    }
+
+    /// Everything under `key`: names that are not ours to know, with values that may be secret.
+    pub(super) fn table(&mut self, key: &str) -> BTreeMap<String, Secret> {
+        let prefix = format!("{key}.");
+        let keys: Vec<String> = self.leaves.keys().filter(|leaf| leaf.starts_with(&prefix)).cloned().collect();
+        keys.iter().map(|leaf| (leaf[prefix.len()..].to_owned(), self.secret(leaf))).collect()
     }
 
     pub(super) fn path(&mut self, key: &str, default: &str) -> PathBuf {

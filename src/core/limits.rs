@@ -193,6 +193,11 @@ pub const RETRY_MAX: Duration = Duration::from_secs(15);
 /// How often the pump looks for lanes that nobody owns.
 pub const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
+// === Kafka and ClickHouse ===
+
+/// Events of one Kafka partition in one insert.
+pub const LOAD_BATCH_EVENTS: u64 = 100_000;
+
 // === Event store ===
 
 /// Events whose sums are not written yet; a report sums them when it is asked.
