@@ -13,9 +13,11 @@ use crate::core::{
     time::Millis,
 };
 
+pub mod clickhouse;
 #[cfg(test)]
 pub(crate) mod model;
 pub mod question;
+pub mod record;
 pub mod rows;
 pub mod sqlite;
 
