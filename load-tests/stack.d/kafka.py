@@ -17,6 +17,7 @@ PATIENCE_S = 120
 SASL_USER, SASL_PASSWORD = "fingerpost", "secret"
 
 # Small and single: internal topics on one replica with few partitions, no wait for more members at a group's first join.
+# After a kill the controller takes the broker back when the session of its former life is over: 2 s, not the default 9.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -40,6 +41,8 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
+broker.heartbeat.interval.ms=400
+broker.session.timeout.ms=2000
 num.network.threads=2
 num.io.threads=4
 num.recovery.threads.per.data.dir=2

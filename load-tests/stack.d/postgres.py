@@ -1,5 +1,6 @@
 """PostgreSQL: an own cluster by initdb on an own port, trusting who comes from 127.0.0.1; fsync stays on."""
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -81,6 +82,11 @@ def account():
 
 
 def launch(home, known):
+    # Killed from outside, its children end a moment later, and its pid may linger as a zombie that passes for a rival.
+    for member in process.working_in(known["data"]):
+        process.kill(*member)
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.join(known["data"], "postmaster.pid"))
     return process.spawn([os.path.join(install.postgres(), "postgres"), "-D", known["data"]],
                          os.path.join(home, "log"), user=account(), cwd="/")
 

@@ -64,20 +64,34 @@ def reap(pid):
         pass
 
 
+def everybody():
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
 def family(pid, birth):
     """The process and its children, as (pid, birth): a database server of many processes dies as one."""
     members = [(pid, birth)]
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
+    for other in everybody():
         try:
-            with open(f"/proc/{name}/stat", "rb") as file:
+            with open(f"/proc/{other}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
         if int(fields[1]) == pid:
-            members.append((int(name), int(fields[19])))
+            members.append((other, int(fields[19])))
     return members
+
+
+def working_in(folder):
+    """The processes whose working directory this is, as (pid, birth)."""
+    found = []
+    for other in everybody():
+        try:
+            if os.readlink(f"/proc/{other}/cwd") == folder:
+                found.append((other, born(other)))
+        except OSError:
+            continue
+    return found
 
 
 def kill(pid, birth):

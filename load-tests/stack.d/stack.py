@@ -119,7 +119,9 @@ class Stack:
         while True:
             try:
                 part.ready(known)
-                say(f"{name}: ready after {time.time() - known['began']:.1f} s")
+                if "began" in known:
+                    say(f"{name}: ready after {time.time() - known.pop('began'):.1f} s")
+                    self.store()
                 return True
             except Exception as error:  # noqa: BLE001 - whatever it is, the part does not answer yet
                 last = error
@@ -128,21 +130,11 @@ class Stack:
                 words = self.log_tail(name)
                 if fresh and "already in use" in words:
                     return False
-                if self.crash_leftover(name, words) and time.monotonic() < deadline:
-                    time.sleep(0.1)
-                    self.launch(name)
-                    known = self.known[name]
-                    continue
                 raise Problem(f"{name} ended while it started; {self.home(name)}/log ends with:\n{words}")
             if time.monotonic() > deadline:
                 raise Problem(f"{name} does not answer after {part.PATIENCE_S} s ({last}); "
                               f"{self.home(name)}/log ends with:\n{self.log_tail(name)}")
             time.sleep(LOOK_S)
-
-    @staticmethod
-    def crash_leftover(name, words):
-        """PostgreSQL's killed children hold its memory for a moment longer than they can be seen."""
-        return name == "postgres" and "shared memory block" in words.rpartition("FATAL")[2]
 
     def log_tail(self, name):
         try:
