@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS {database}.funnel_daily{on_cluster} (
     partition UInt32,
     offset    SimpleAggregateFunction(max, UInt64),
     count     SimpleAggregateFunction(sum, UInt64),
-    over      SimpleAggregateFunction(sum, UInt64) -- of these, those that came when the link was over: they use none of its clicks
+    over      SimpleAggregateFunction(sum, UInt64) -- clicks among them that came when the link was over: they use none of its clicks up
 ) ENGINE = {aggregating}
 PARTITION BY toYYYYMM(day)
 ORDER BY (day, program, link, partner, kind, source, partition)
@@ -59,7 +59,7 @@ SELECT if(grouping(of_day) = 0, of_day, of_month) AS day,
        program, link, partner, kind, source, partition,
        if(grouping(source) = 0, max(e.offset), 0) AS offset,
        if(grouping(of_day) = 0, sumIf(e.count, counted), 0) AS count,
-       if(grouping(of_day) = 0, sumIf(e.count, counted AND reason IN ('expired', 'max_clicks')), 0) AS over
+       if(grouping(of_day) = 0, sumIf(e.count, kind = 'click' AND counted AND reason IN ('expired', 'max_clicks')), 0) AS over
 FROM (SELECT *, toDate(time) AS of_day, toStartOfMonth(time) AS of_month,
              kind IN ('lead', 'conversion', 'refund', 'reward')
              OR (kind IN ('click', 'view', 'share') AND class IN ('human', 'repeat')) AS counted

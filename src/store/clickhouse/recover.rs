@@ -109,7 +109,15 @@ impl Store {
             }
             let from = ledger.map_or(0, |ledger| ledger + 1);
             let (table, source, partition) = (rollup.table, &block.source, block.partition);
-            tracing::info!(table, source, partition, month, from, to = offset, "sums are behind their rows: they are added");
+            tracing::info!(
+                table,
+                source,
+                partition,
+                month,
+                from,
+                to = offset,
+                "sums are behind their rows: they are added"
+            );
             let mut rows = "(SELECT * FROM {database}.events AS r WHERE r.source = ? AND r.partition = ? \
                             AND r.offset >= ? AND r.offset <= ?"
                 .to_owned();

@@ -48,7 +48,11 @@ impl Migration {
     pub(super) fn statements(&self) -> Vec<String> {
         let bare: Vec<&str> = self.text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
         let bare = bare.join("\n");
-        bare.split(";\n").map(str::trim).filter(|text| !text.is_empty()).map(|s| s.trim_end_matches(';').to_owned()).collect()
+        bare.split(";\n")
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(|s| s.trim_end_matches(';').to_owned())
+            .collect()
     }
 
     /// Names of the tables and views that it makes.
@@ -90,7 +94,9 @@ impl Form {
             "aggregating" => self.engine("AggregatingMergeTree", ""),
             // So many of the last inserts are known by their token. The loader does not rest on it: see `recover.rs`.
             "window" if self.cluster.is_empty() => "non_replicated_deduplication_window = 10000".to_owned(),
-            "window" => "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800".to_owned(),
+            "window" => {
+                "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800".to_owned()
+            }
             _ => self.engine("ReplacingMergeTree", placeholder.strip_prefix("replacing:")?),
         })
     }
@@ -152,7 +158,9 @@ impl Store {
             State::Versions(applied) if !applied.is_empty() => applied,
             _ => {
                 let database = &self.form().database;
-                return Err(StoreError::Fatal(format!("the database `{database}` has no tables yet: run `fingerpost migrate`")));
+                return Err(StoreError::Fatal(format!(
+                    "the database `{database}` has no tables yet: run `fingerpost migrate`"
+                )));
             }
         };
         check_versions(&applied)?;
@@ -225,10 +233,17 @@ impl Store {
                 self.execute(self.query("ALTER TABLE {database}.events{on_cluster} REMOVE TTL")?).await
             }
             Work::Retention(seconds) => {
-                let alter = "ALTER TABLE {database}.events{on_cluster} MODIFY TTL toDateTime(time) + toIntervalSecond(?)";
+                let alter =
+                    "ALTER TABLE {database}.events{on_cluster} MODIFY TTL toDateTime(time) + toIntervalSecond(?)";
                 self.execute(self.query(alter)?.bind(seconds)).await
             }
         }
+    }
+
+    /// Every statement of the schema, filled in: what an operator would run by hand.
+    pub fn statements(&self) -> Result<Vec<String>, StoreError> {
+        let all = std::iter::once(&FOUNDATION).chain(&MIGRATIONS).flat_map(Migration::statements);
+        all.map(|statement| fill(&statement, self.form())).collect()
     }
 
     async fn run_all(&self, migration: &Migration) -> Result<(), StoreError> {
@@ -331,8 +346,10 @@ mod tests {
             .filter(|name| name.starts_with(|c: char| c.is_ascii_digit()))
             .collect();
         files.sort();
-        let ours: Vec<String> =
-            std::iter::once(&FOUNDATION).chain(&MIGRATIONS).map(|migration| format!("{}.sql", migration.name)).collect();
+        let ours: Vec<String> = std::iter::once(&FOUNDATION)
+            .chain(&MIGRATIONS)
+            .map(|migration| format!("{}.sql", migration.name))
+            .collect();
         assert_eq!(files, ours);
         for (at, migration) in MIGRATIONS.iter().enumerate() {
             assert_eq!(migration.version as usize, at + 1);
