@@ -19,16 +19,22 @@
 //! | `store.rs` | the connection, inserting, which offsets are there |
 //! | `recover.rs` | a range of which nobody knows how far it came |
 //! | `block.rs` | events as RowBinary |
+//! | `sink.rs` | the sink without Kafka |
+//! | `beside.rs` | records set aside, positions, names |
 //! | `schema.rs` | migrations and the check of the schema |
 //! | `error.rs` | which errors are worth another try |
 
+mod beside;
 mod block;
 mod error;
 mod recover;
 mod schema;
+mod sink;
 mod store;
 
+pub use beside::{Aside, NameRow, Named};
 pub use block::Block;
 pub use error::StoreError;
 pub use schema::{Change, VERSION};
+pub use sink::ClickHouseSink;
 pub use store::Store;
