@@ -12,7 +12,7 @@ use fingerpost::{
         secret::Secret,
         stores::{ClickHouse, Compression},
     },
-    store::clickhouse::Store,
+    store::clickhouse::{Store, StoreError},
 };
 
 /// A stack of its own with ClickHouse only; it ends with this process.
@@ -52,6 +52,18 @@ impl Engine {
 
     pub(crate) fn kill(&self) {
         self.stack(&["kill", "clickhouse"]);
+    }
+
+    /// The same without the script's start in between.
+    pub(crate) fn kill_now(&self) {
+        let status: serde_json::Value = serde_json::from_str(&self.known()).unwrap();
+        let pid = status["clickhouse"]["pid"].as_i64().unwrap();
+        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    fn known(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("stack.json")).unwrap()
     }
 
     pub(crate) fn restart(&self) {
@@ -115,7 +127,13 @@ impl Database {
     /// The numbers of a question's one row, the columns as an array of UInt64.
     pub(crate) async fn numbers(&self, columns: &str, from: &str) -> Vec<u64> {
         let text = self.sql(&format!("SELECT [{columns}]::Array(UInt64) FROM {from}"));
-        self.client.query_raw(&text).fetch_one().await.unwrap_or_else(|error| panic!("{text}: {error}"))
+        let ask = || self.client.query_raw(&text).fetch_one();
+        match ask().await {
+            // A connection of the pool to a server that was killed meanwhile.
+            Err(clickhouse::error::Error::Network(_)) => ask().await,
+            answer => answer,
+        }
+        .unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     /// Rows are there once, and every rollup's sums are those of the rows.
@@ -154,6 +172,18 @@ impl Database {
         }
         rows[0]
     }
+}
+
+/// Does it again after errors that pass.
+pub(crate) async fn patiently<F: Future<Output = Result<(), StoreError>>>(work: impl Fn() -> F) {
+    for _ in 0..5 {
+        match work().await {
+            Ok(()) => return,
+            Err(StoreError::Retry(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("it does not pass");
 }
 
 pub(crate) async fn migrate(store: &Store) {
