@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fingerpost::{
@@ -14,6 +14,8 @@ use fingerpost::{
     },
     store::clickhouse::{Store, StoreError},
 };
+
+use crate::support::PATIENCE;
 
 /// A stack of its own with ClickHouse only; it ends with this process.
 pub(crate) struct Engine {
@@ -56,14 +58,15 @@ impl Engine {
 
     /// The same without the script's start in between.
     pub(crate) fn kill_now(&self) {
-        let status: serde_json::Value = serde_json::from_str(&self.known()).unwrap();
-        let pid = status["clickhouse"]["pid"].as_i64().unwrap();
+        let pid = self.known()["clickhouse"]["pid"].as_i64().unwrap();
         let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
         assert!(killed.success());
     }
 
-    fn known(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("stack.json")).unwrap()
+    /// Addresses and process ids.
+    pub(crate) fn known(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.folder.path().join("stack.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
     }
 
     pub(crate) fn restart(&self) {
@@ -134,6 +137,19 @@ impl Database {
             answer => answer,
         }
         .unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    /// Asks until the number is there.
+    pub(crate) async fn until(&self, column: &str, from: &str, wanted: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.numbers(&self.sql(column), from).await[0];
+            if found == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {wanted}: {column} is {found}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Rows are there once, and every rollup's sums are those of the rows.
