@@ -70,7 +70,9 @@ impl Part {
 pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
     let parts = Part::configured(&global.load()?)?;
     if parts.is_empty() {
-        bail!("there is nothing to migrate: clickhouse.url is empty (the SQLite files are brought up to date by themselves)");
+        bail!(
+            "there is nothing to migrate: clickhouse.url is empty (the SQLite files are brought up to date by themselves)"
+        );
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
