@@ -33,9 +33,9 @@ pub(crate) fn event(offset: u64) -> Event {
         program: "spring".into(),
         link: format!("link-{}", offset % 5),
         partner: format!("partner-{}", offset % 11),
-        country: if offset % 3 == 0 { "DE".into() } else { "FR".into() },
-        visitor: if offset % 4 == 0 { Vec::new() } else { vec![(offset % 50) as u8; 16] },
-        reason: if offset % 13 == 0 { "expired".into() } else { String::new() },
+        country: if offset.is_multiple_of(3) { "DE".into() } else { "FR".into() },
+        visitor: if offset.is_multiple_of(4) { Vec::new() } else { vec![(offset % 50) as u8; 16] },
+        reason: if offset.is_multiple_of(13) { "expired".into() } else { String::new() },
         address: vec![203, 0, 113],
         count: if offset % 6 == 5 { 3 } else { 0 },
         ..Event::default()
