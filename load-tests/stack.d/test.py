@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -96,7 +97,7 @@ class Parts(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp(prefix="fingerpost-stack-test-")
-        cls.known = up("--sasl", "--password", "open sesame", "--for", str(os.getpid()), folder=cls.folder)
+        cls.known = up("--sasl", "--tls", "--password", "open sesame", "--for", str(os.getpid()), folder=cls.folder)
 
     @classmethod
     def tearDownClass(cls):
@@ -159,6 +160,15 @@ class Parts(unittest.TestCase):
 
         self.assertEqual(log_in("secret"), [0, 0])
         self.assertEqual(log_in("wrong"), [0, 58])  # SASL_AUTHENTICATION_FAILED
+
+    def test_kafka_speaks_tls(self):
+        known = self.known["kafka"]
+        context = ssl.create_default_context(cafile=known["tls_ca"])
+        for key in ("tls_brokers", "sasl_tls_brokers"):
+            host, _, port = known[key].rpartition(":")
+            with socket.create_connection((host, int(port)), timeout=20) as plain:
+                with context.wrap_socket(plain, server_hostname=host) as secret:
+                    self.assertEqual(secret.version(), "TLSv1.3")
 
     def test_postgres_keeps_its_rows(self):
         self.sql("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS id")
