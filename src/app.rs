@@ -96,6 +96,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let addresses = Addresses::of(&sockets, &control, &ops)?;
 
     let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports } = parts;
+    let sink = sinks::open(&config, &clock)?;
     let signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let (ended, mut part_ended) = mpsc::channel::<&'static str>(1);
@@ -104,7 +105,6 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let _ = tokio::time::timeout(CLICK_LIMITS_TIMEOUT, click_limits::take(&links, &*reports)).await;
     let workers = Workers::start(&config.edge, sockets, &shared, tls.as_ref(), &journal, &ended)?;
     let pump_stop = CancellationToken::new();
-    let sink = sinks::open(&config, &clock)?;
     let options = pump::Options::new(config.sink.linger, u64::from_le_bytes(random::bytes::<8>()?));
     let source = Box::new(lanes::JournalLanes::new(journal.clone()));
     let pump = Pump::new(source, sink, options, health.clone()).spawn(pump_stop.clone())?;

@@ -13,6 +13,8 @@ mod import;
 mod journal;
 mod keys;
 mod load;
+mod migrate;
+mod names;
 mod report;
 mod serve;
 
@@ -63,6 +65,10 @@ enum Command {
     Report(report::Args),
     /// Check a configuration and report every mistake at once
     Check(check::Args),
+    /// Make or update the tables of ClickHouse
+    Migrate(migrate::Args),
+    /// Copy the catalog's names to ClickHouse, for analysts
+    Names(names::Args),
     /// Look into a journal
     Journal(journal::Args),
     /// Manage the keys that sign cookies and click tokens
@@ -85,6 +91,8 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&global, args),
         Command::Report(args) => report::run(&global, args),
         Command::Check(args) => check::run(&global, args),
+        Command::Migrate(args) => migrate::run(&global, args),
+        Command::Names(args) => names::run(&global, args),
         Command::Journal(args) => journal::run(&global, args),
         Command::Keys(args) => keys::run(&global, args),
         Command::Completions { shell } => {
