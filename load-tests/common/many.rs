@@ -103,6 +103,15 @@ impl Field {
         answer.text()
     }
 
+    /// Tells ClickHouse to change something.
+    pub(crate) fn order(&self, sql: &str) {
+        let url = self.stack.clickhouse_url();
+        let address: SocketAddr = url.trim_start_matches("http://").parse().expect("an address");
+        let mut client = Client::connect(address).expect("ClickHouse answers");
+        let answer = client.send("POST", "/?database=fingerpost", &[], sql.as_bytes()).expect("ClickHouse answers");
+        assert_eq!(answer.status, 200, "{sql}: {}", answer.text());
+    }
+
     pub(crate) fn number(&self, sql: &str) -> u64 {
         let text = self.ask(sql);
         text.trim().parse().unwrap_or_else(|_| panic!("{sql}: {text}"))
