@@ -5,6 +5,7 @@ mod support;
 
 mod engine;
 mod insert;
+mod kafka_engine;
 mod schema;
 mod serve;
 mod sink;
