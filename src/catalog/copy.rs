@@ -75,8 +75,8 @@ struct Table {
 }
 
 impl Catalog {
-    /// Copies this catalog into an empty one, or, with `replace`, in the place of what is there. Others may read both
-    /// meanwhile; nobody can write.
+    /// Copies this catalog into an empty one, or, with `replace`, in the place of what is there. Meanwhile nobody can write to
+    /// either, nor read a target in PostgreSQL, whose references are made anew.
     pub async fn copy_to(
         &self,
         target: &Catalog,

@@ -22,8 +22,8 @@ pub(crate) struct Args {
 enum What {
     /// Copy a whole catalog into another database, and prove that nothing was left
     ///
-    /// Nobody can write to either catalog meanwhile; stop the servers first, and start them with the new `catalog.url`
-    /// afterwards. Edges go on from where they were. A password need not stand in the address: PGPASSWORD and ~/.pgpass are
+    /// Stop the servers first, and start them with the new `catalog.url` afterwards: nobody can write to either catalog
+    /// meanwhile, and what comes behind is not copied. Edges go on from where they were. A password need not stand in the address: PGPASSWORD and ~/.pgpass are
     /// read as well.
     Copy {
         /// sqlite:PATH or postgres://user:password@host/database; `config` is the configured catalog

@@ -8,7 +8,7 @@ use std::{
 use url::Url;
 
 /// Parameters of a PostgreSQL URL, as libpq names them. The driver logs one that it does not know, with its value.
-const PARAMETERS: [&str; 5] = ["sslmode", "sslrootcert", "sslcert", "sslkey", "options"];
+const PARAMETERS: [&str; 6] = ["host", "sslmode", "sslrootcert", "sslcert", "sslkey", "options"];
 
 /// `sqlite:PATH` or `postgres://user:password@host:port/database`, checked.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,8 +49,9 @@ impl CatalogUrl {
                 ));
             }
         }
-        // Only a URL without a host cannot take it, and that has no password.
-        let _ = url.set_password(None);
+        if url.set_password(None).is_err() && url.password().is_some() {
+            return Err("names no host: write postgres://user:password@host/database".to_owned());
+        }
         url.set_query(None);
         Ok(CatalogUrl { whole: text.to_owned(), shown: url.to_string() })
     }
@@ -97,6 +98,8 @@ mod tests {
         assert_eq!(url.to_string(), "postgresql://ann@db.example:5433/catalog");
         assert_eq!(format!("{url:?}"), "CatalogUrl(postgresql://ann@db.example:5433/catalog)");
         assert_eq!(url.expose(), text);
+        let socket = CatalogUrl::parse("postgres:///catalog?host=/run/postgresql").unwrap();
+        assert_eq!(socket.to_string(), "postgres:///catalog");
     }
 
     #[test]
@@ -120,6 +123,7 @@ mod tests {
             ("sqlite:", "not known"),
             ("postgres://ann:hunter2@db", "names no database"),
             ("postgres://ann:hunter2@db:port/x", "is no URL"),
+            ("postgres://ann:hunter2@/x", "is no URL"),
             ("postgres://ann@db/x?password=hunter2", "among its parameters"),
             ("postgres://ann@db/x?pasword=hunter2", "`pasword`, which is not known"),
         ] {

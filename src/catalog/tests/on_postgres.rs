@@ -258,6 +258,20 @@ async fn a_server_that_refuses_is_quoted_with_what_to_do() {
     }
 }
 
+/// Deadlocks and such pass: who asks again may be let in. A server that ends is away.
+#[tokio::test]
+async fn errors_are_sorted_by_their_code() {
+    let fixture = Fixture::new(BACKEND).await;
+    for (code, tag) in
+        [("55P03", "busy"), ("40001", "busy"), ("40P01", "busy"), ("57P01", "unavailable"), ("53100", "unavailable")]
+    {
+        let raise = format!("DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$");
+        let mut connection = fixture.catalog.reader().await.unwrap();
+        let error = connection.execute(sqlx::AssertSqlSafe(raise)).await.unwrap_err();
+        assert_eq!(CatalogError::from(error).tag(), tag, "{code}");
+    }
+}
+
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
     let fixture = Fixture::new(BACKEND).await;
