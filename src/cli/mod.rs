@@ -13,6 +13,9 @@ mod export_events;
 mod import;
 mod journal;
 mod keys;
+mod load;
+mod migrate;
+mod names;
 mod report;
 mod serve;
 
@@ -53,6 +56,8 @@ impl Global {
 enum Command {
     /// Answer tracking links, record clicks, serve the API
     Serve(serve::Args),
+    /// Bring events from Kafka to ClickHouse
+    Load(load::Args),
     /// Read programs, links, partners, ads or share links from a CSV file
     Import(import::Args),
     /// Write programs, links, partners, ads, share links or events
@@ -63,6 +68,10 @@ enum Command {
     Catalog(catalog::Args),
     /// Check a configuration and report every mistake at once
     Check(check::Args),
+    /// Make or update the tables of ClickHouse
+    Migrate(migrate::Args),
+    /// Copy the catalog's names to ClickHouse, for analysts
+    Names(names::Args),
     /// Look into a journal
     Journal(journal::Args),
     /// Manage the keys that sign cookies and click tokens
@@ -80,11 +89,14 @@ pub fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let result = match command {
         Command::Serve(args) => serve::run(&global, args),
+        Command::Load(args) => load::run(&global, args),
         Command::Import(args) => import::run(&global, args),
         Command::Export(args) => export::run(&global, args),
         Command::Report(args) => report::run(&global, args),
         Command::Catalog(args) => catalog::run(&global, args),
         Command::Check(args) => check::run(&global, args),
+        Command::Migrate(args) => migrate::run(&global, args),
+        Command::Names(args) => names::run(&global, args),
         Command::Journal(args) => journal::run(&global, args),
         Command::Keys(args) => keys::run(&global, args),
         Command::Completions { shell } => {
