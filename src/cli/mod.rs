@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config};
 
+mod catalog;
 mod check;
 mod export;
 mod export_events;
@@ -63,6 +64,8 @@ enum Command {
     Export(export::Args),
     /// Show reach, or the statistics of links
     Report(report::Args),
+    /// Copy the catalog from one database to another
+    Catalog(catalog::Args),
     /// Check a configuration and report every mistake at once
     Check(check::Args),
     /// Make or update the tables of ClickHouse
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&global, args),
         Command::Export(args) => export::run(&global, args),
         Command::Report(args) => report::run(&global, args),
+        Command::Catalog(args) => catalog::run(&global, args),
         Command::Check(args) => check::run(&global, args),
         Command::Migrate(args) => migrate::run(&global, args),
         Command::Names(args) => names::run(&global, args),
