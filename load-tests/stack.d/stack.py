@@ -18,6 +18,7 @@ from problem import Problem, say
 PARTS = {part.NAME: part for part in (kafka, clickhouse, postgres)}
 ATTEMPTS = 4
 LOOK_S = 0.03
+LOG_END_BYTES = 32 << 10
 
 
 class Stack:
@@ -76,8 +77,9 @@ class Stack:
 
     def up(self, names, options):
         """Makes what is not there and starts what does not run, all parts at the same time."""
-        if options.sasl and "kafka" in self.known and "sasl_brokers" not in self.known["kafka"]:
-            raise Problem(f"the Kafka in {self.dir} was made without --sasl: `stack down kafka --remove` first")
+        for option in ("sasl", "tls"):
+            if getattr(options, option) and f"{option}_brokers" not in self.known.get("kafka", {f"{option}_brokers": ""}):
+                raise Problem(f"the Kafka in {self.dir} was made without --{option}: `stack down kafka --remove` first")
         for name in names:
             getattr(install, name)()
         waiting = {}
@@ -127,20 +129,22 @@ class Stack:
                 last = error
             process.reap(known["pid"])
             if not self.runs(name):
-                words = self.log_tail(name)
-                if fresh and "already in use" in words:
+                if fresh and "already in use" in self.log_end(name):
                     return False
-                raise Problem(f"{name} ended while it started; {self.home(name)}/log ends with:\n{words}")
+                raise Problem(f"{name} ended while it started; {self.home(name)}/log ends with:\n{self.log_tail(name)}")
             if time.monotonic() > deadline:
                 raise Problem(f"{name} does not answer after {part.PATIENCE_S} s ({last}); "
                               f"{self.home(name)}/log ends with:\n{self.log_tail(name)}")
             time.sleep(LOOK_S)
 
     def log_tail(self, name):
+        return "\n".join(self.log_end(name).splitlines()[-12:])
+
+    def log_end(self, name):
         try:
             with open(os.path.join(self.home(name), "log"), "rb") as file:
-                file.seek(max(0, os.path.getsize(file.name) - 2000))
-                return "\n".join(file.read().decode(errors="replace").splitlines()[-12:])
+                file.seek(max(0, os.path.getsize(file.name) - LOG_END_BYTES))
+                return file.read().decode(errors="replace")
         except FileNotFoundError:
             return "(no log)"
 

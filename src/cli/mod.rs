@@ -6,12 +6,14 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config};
 
+mod catalog;
 mod check;
 mod export;
 mod export_events;
 mod import;
 mod journal;
 mod keys;
+mod load;
 mod migrate;
 mod names;
 mod report;
@@ -54,12 +56,16 @@ impl Global {
 enum Command {
     /// Answer tracking links, record clicks, serve the API
     Serve(serve::Args),
+    /// Bring events from Kafka to ClickHouse
+    Load(load::Args),
     /// Read programs, links, partners, ads or share links from a CSV file
     Import(import::Args),
     /// Write programs, links, partners, ads, share links or events
     Export(export::Args),
     /// Show reach, or the statistics of links
     Report(report::Args),
+    /// Copy the catalog from one database to another
+    Catalog(catalog::Args),
     /// Check a configuration and report every mistake at once
     Check(check::Args),
     /// Make or update the tables of ClickHouse
@@ -83,9 +89,11 @@ pub fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let result = match command {
         Command::Serve(args) => serve::run(&global, args),
+        Command::Load(args) => load::run(&global, args),
         Command::Import(args) => import::run(&global, args),
         Command::Export(args) => export::run(&global, args),
         Command::Report(args) => report::run(&global, args),
+        Command::Catalog(args) => catalog::run(&global, args),
         Command::Check(args) => check::run(&global, args),
         Command::Migrate(args) => migrate::run(&global, args),
         Command::Names(args) => names::run(&global, args),

@@ -23,7 +23,7 @@ pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         store.check_schema().await?;
-        let catalog = Catalog::open(&config.catalog.url, false, Clock::System).await?;
+        let catalog = Catalog::open(config.catalog.url.expose(), false, Clock::System).await?;
         let row = |kind, partner: &str, code: &str, name: &str| NameRow {
             kind,
             partner: partner.to_owned(),
