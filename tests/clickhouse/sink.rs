@@ -98,6 +98,27 @@ fn what_a_table_refuses_goes_aside_alone() {
 }
 
 #[test]
+fn a_table_that_refuses_everything_stops_the_sink_and_sets_nothing_aside() {
+    block_on(async {
+        let engine = shared();
+        let database = Database::new(engine).await;
+        database.run("ALTER TABLE DB.events ADD CONSTRAINT nothing CHECK rule > 7").await;
+        let mut sink = sink(&database);
+        let events = |next| Batch {
+            lane: LANE,
+            records: (0..next).map(|sequence| (sequence, event(sequence).encode())).collect(),
+            next,
+        };
+        let error = sink.store(&[events(40)]).await.unwrap_err();
+        assert!(matches!(&error, SinkError::Fatal(text) if text.contains("row after row")), "{error}");
+        database.run("ALTER TABLE DB.events DROP CONSTRAINT nothing").await;
+        assert_eq!(sink.store(&[events(40)]).await.unwrap(), Stored { events: 40, set_aside: 0 });
+        assert_eq!(database.audit().await, 40);
+        assert_eq!(database.numbers("count()", "DB.set_aside").await, [0]);
+    });
+}
+
+#[test]
 fn a_schema_that_is_not_there_waits_for_somebody() {
     block_on(async {
         let engine = shared();

@@ -14,7 +14,7 @@ use super::{
     schema::MIGRATIONS,
     store::{INSERT_SETTINGS, query_name},
 };
-use crate::core::time::Millis;
+use crate::core::{limits::REFUSED_ROWS_MAX, time::Millis};
 
 /// A table of sums with a ledger in it.
 struct Rollup {
@@ -98,7 +98,7 @@ impl Store {
     }
 
     /// After [`StoreError::Data`]: stores what the tables take, and says which offsets they refuse and why. Halves the block
-    /// until it is found, in the order of the offsets.
+    /// until it is found, in the order of the offsets. When too many are refused the table is at fault, not they.
     pub async fn salvage(&self, block: &Block, token: &str) -> Result<Vec<(u64, String)>, StoreError> {
         let mut refused = Vec::new();
         let mut left = vec![block.clone()];
@@ -106,6 +106,11 @@ impl Store {
             let Some(range) = block.range() else { continue };
             match self.recover(&block, &format!("{token}/{}-{}", range.start, range.end)).await {
                 Ok(()) => {}
+                Err(StoreError::Data(reason)) if block.rows() == 1 && refused.len() == REFUSED_ROWS_MAX => {
+                    return Err(StoreError::Fatal(format!(
+                        "a table refuses row after row: was it changed by hand? {reason}"
+                    )));
+                }
                 Err(StoreError::Data(reason)) if block.rows() == 1 => refused.push((range.start, reason)),
                 Err(StoreError::Data(_)) => {
                     let middle = block.index[block.rows() / 2].offset;
