@@ -17,15 +17,15 @@ use super::{
 use crate::core::{limits::REFUSED_ROWS_MAX, time::Millis};
 
 /// A table of sums with a ledger in it.
-struct Rollup {
-    table: &'static str,
+pub(super) struct Rollup {
+    pub(super) table: &'static str,
     /// Whether it has a ledger for each month, in the same part as the month's sums.
     monthly: bool,
     /// Where in the table's key the ledger stands, so that few rows are read. `DAY` is the month's first.
     place: &'static str,
 }
 
-const ROLLUPS: [Rollup; 4] = [
+pub(super) const ROLLUPS: [Rollup; 4] = [
     REACH,
     Rollup {
         table: "funnel_daily",

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::{
     block::{Block, COLUMNS},
     error::{StoreError, sort},
+    recover::ROLLUPS,
     schema::{Form, fill},
 };
 use crate::{
@@ -204,15 +205,27 @@ impl Store {
         Ok(any.then_some(highest + 1))
     }
 
-    /// Ends inserts of this source and partition that still run, whoever began them, and waits for their end.
+    /// Ends inserts of this source and partition that still run, whoever began them, and waits for their end. Afterwards
+    /// every replica knows what was inserted: the next question may go to any of them.
     pub(super) async fn fence(&self, source: &str, partition: u32) -> Result<(), StoreError> {
+        // A replica that is down holds nobody up; it has nothing that the others do not know.
+        let on_cluster = |query: Query| {
+            if self.shared.form.cluster.is_empty() {
+                return query;
+            }
+            query.with_setting("distributed_ddl_output_mode", "none_only_active")
+        };
         let kill = "KILL QUERY{on_cluster} WHERE startsWith(query_id, ?) AND position(query_id, ?) > 0 SYNC";
-        self.execute(self.query(kill)?.bind(QUERY_ID).bind(query_name(source, partition))).await?;
+        let kill = self.query(kill)?.bind(QUERY_ID).bind(query_name(source, partition));
+        self.execute(on_cluster(kill)).await?;
         if self.shared.form.cluster.is_empty() {
             return Ok(());
         }
-        // What another replica took must be seen here before anybody asks what is there.
-        self.execute(self.query("SYSTEM SYNC REPLICA {database}.events LIGHTWEIGHT")?).await
+        for table in std::iter::once("events").chain(ROLLUPS.iter().map(|rollup| rollup.table)) {
+            let sync = format!("SYSTEM SYNC REPLICA{{on_cluster}} {{database}}.{table} LIGHTWEIGHT");
+            self.execute(on_cluster(self.query(&sync)?)).await?;
+        }
+        Ok(())
     }
 }
 
