@@ -9,6 +9,7 @@ use crate::config::{self, Config};
 mod check;
 mod export;
 mod export_events;
+mod health;
 mod import;
 mod journal;
 mod keys;
@@ -60,6 +61,8 @@ enum Command {
     Report(report::Args),
     /// Check a configuration and report every mistake at once
     Check(check::Args),
+    /// Ask a running server whether it is ready (for containers, which have no shell)
+    Health(health::Args),
     /// Look into a journal
     Journal(journal::Args),
     /// Manage the keys that sign cookies and click tokens
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&global, args),
         Command::Report(args) => report::run(&global, args),
         Command::Check(args) => check::run(&global, args),
+        Command::Health(args) => health::run(&global, args),
         Command::Journal(args) => journal::run(&global, args),
         Command::Keys(args) => keys::run(&global, args),
         Command::Completions { shell } => {
