@@ -15,7 +15,7 @@ use crate::config::Config;
 /// Longest answer that is read, bytes: reasons of a dozen parts.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Args {
     /// Ask whether the process is alive, not whether it is ready
     #[arg(long)]
@@ -40,7 +40,8 @@ pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
             .await
             .with_context(|| format!("no answer within {} s", args.timeout))?
     });
-    let (status, said) = asked.with_context(|| format!("{address}{path} cannot be asked: does the server run there?"))?;
+    let (status, said) =
+        asked.with_context(|| format!("{address}{path} cannot be asked: does the server run there?"))?;
     println!("{}", said.trim_end());
     if status.is_success() { Ok(()) } else { bail!("{address}{path} answers {status}") }
 }
@@ -63,8 +64,10 @@ async fn ask(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, Str
     let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // It ends with the runtime.
     tokio::spawn(connection);
-    let request =
-        Request::get(path).header(header::HOST, address.to_string()).body(Empty::<Bytes>::new()).context("a request")?;
+    let request = Request::get(path)
+        .header(header::HOST, address.to_string())
+        .body(Empty::<Bytes>::new())
+        .context("a request")?;
     let answer = requests.send_request(request).await?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), ANSWER_MAX_BYTES).collect().await.map_err(anyhow::Error::from_boxed)?;

@@ -1,0 +1,101 @@
+//! `config/haproxy/haproxy.cfg` in front of two real edges: visitors arrive with their own address, and an edge that ends is
+//! noticed by nobody.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener},
+    process::{Child, Command, Stdio},
+};
+
+use crate::{
+    accepts, read,
+    support::{Client, Options, Server, eventually, get},
+    tool,
+};
+
+/// Ended with the test.
+struct Balancer(Child);
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A port that nobody has at this moment.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The shipped configuration, with this machine's addresses in the place of Docker's names.
+fn configuration(edges: [&Server; 2], visitors: u16, inside: u16) -> String {
+    let mut text = read("config/haproxy/haproxy.cfg");
+    let mut put = |what: &str, with: &str| {
+        assert_eq!(text.matches(what).count(), 1, "{what}");
+        text = text.replace(what, with);
+    };
+    put("bind :8080", &format!("bind 127.0.0.1:{visitors}"));
+    put("bind :8404", &format!("bind 127.0.0.1:{inside}"));
+    put(" check port 8082 ", " check ");
+    for (name, edge) in ["edge-1", "edge-2"].into_iter().zip(edges) {
+        put(&format!("{name}:8080"), &format!("{} port {}", edge.edge, edge.ops.port()));
+    }
+    text
+}
+
+#[test]
+fn haproxy_accepts_its_file() {
+    accepts(tool("haproxy").args(["-c", "-f", "config/haproxy/haproxy.cfg"]));
+}
+
+#[test]
+fn an_edge_that_ends_is_noticed_by_no_visitor() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::default().demo().set("edge.proxy_protocol", "true");
+    let start = |name: &str| Server::start(&folder.path().join(name), &options).unwrap();
+    let (one, two) = (start("one"), start("two"));
+    let (visitors, inside) = (free_port(), free_port());
+    let file = folder.path().join("haproxy.cfg");
+    std::fs::write(&file, configuration([&one, &two], visitors, inside)).unwrap();
+    let mut command: Command = tool("haproxy");
+    let mut child = command.arg("-f").arg(&file).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let log = BufReader::new(child.stdout.take().unwrap());
+    std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(drop));
+    let _balancer = Balancer(child);
+    let inside = SocketAddr::from(([127, 0, 0, 1], inside));
+    let visitors = SocketAddr::from(([127, 0, 0, 1], visitors));
+    let healthy = || {
+        let mut client = Client::connect(inside).ok()?;
+        (client.get("/healthz").ok()?.status == 200).then_some(())
+    };
+    eventually("a balancer with edges behind it", healthy);
+
+    let click = || {
+        let answer = Client::connect(visitors).unwrap().get("/go/haircare/abc123").unwrap();
+        assert_eq!(answer.status, 302, "{}", answer.text());
+    };
+    for _ in 0..20 {
+        click();
+    }
+    let redirects = |server: &Server| -> u64 {
+        let text = get(server.ops, "/metrics").text();
+        let lines = text.lines().filter(|line| line.starts_with("fingerpost_requests_total{outcome=\"redirect\""));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    };
+    assert!(redirects(&one) > 0 && redirects(&two) > 0, "both take part");
+    assert_eq!(redirects(&one) + redirects(&two), 20, "and no request was sent twice");
+
+    assert!(one.stop().success());
+    for _ in 0..20 {
+        click();
+    }
+    let metrics = get(inside, "/metrics").text();
+    assert!(metrics.contains("haproxy_server_status"), "Prometheus is answered: {metrics}");
+    assert!(two.stop().success());
+    let failed = || {
+        let mut client = Client::connect(inside).ok()?;
+        (client.get("/healthz").ok()?.status == 503).then_some(())
+    };
+    eventually("a balancer that says that nobody is behind it", failed);
+}
