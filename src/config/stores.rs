@@ -64,6 +64,8 @@ pub struct Kafka {
     pub sasl_mechanism: Mechanism,
     pub username: String,
     pub password: Secret,
+    /// File with the token of OAUTHBEARER; read again before the token ends.
+    pub token_file: String,
     /// PEM file of who may sign the broker's certificate; empty takes the system's.
     pub ca_file: String,
     /// Further settings of librdkafka, by their own names. They win over ours.
@@ -167,6 +169,7 @@ fn read_kafka(reader: &mut Reader) -> Kafka {
         ),
         username: reader.text("kafka.username", ""),
         password: reader.secret("kafka.password"),
+        token_file: reader.text("kafka.token_file", ""),
         ca_file: reader.text("kafka.ca_file", ""),
         options: reader.table("kafka.options"),
     }
@@ -201,7 +204,8 @@ fn check_together(stores: &Stores, reader: &mut Reader) {
         reader.mistake("kafka.brokers", "is empty, but sink.kind is kafka: give at least one host:port");
     }
     if stores.sink.kind == SinkKind::ClickHouse && stores.clickhouse.url.is_empty() {
-        reader.mistake("clickhouse.url", "is empty, but sink.kind is clickhouse: give an address like http://host:8123");
+        reader
+            .mistake("clickhouse.url", "is empty, but sink.kind is clickhouse: give an address like http://host:8123");
     }
     let protected = stores.kafka.security != Security::Plaintext;
     if protected && cfg!(not(feature = "kafka-ssl")) && cfg!(not(feature = "kafka-ssl-vendored")) {
@@ -213,5 +217,8 @@ fn check_together(stores: &Stores, reader: &mut Reader) {
     let sasl = matches!(stores.kafka.security, Security::SaslPlaintext | Security::SaslSsl);
     if sasl && stores.kafka.sasl_mechanism != Mechanism::OauthBearer && stores.kafka.username.is_empty() {
         reader.mistake("kafka.username", "is empty, but kafka.security asks for SASL: give the user and its password");
+    }
+    if sasl && stores.kafka.sasl_mechanism == Mechanism::OauthBearer && stores.kafka.token_file.is_empty() {
+        reader.mistake("kafka.token_file", "is empty, but kafka.sasl_mechanism is OAUTHBEARER: name the token's file");
     }
 }

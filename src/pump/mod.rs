@@ -108,7 +108,10 @@ impl Pump {
     pub fn spawn(self, shutdown: CancellationToken) -> io::Result<thread::JoinHandle<io::Result<Outcome>>> {
         thread::Builder::new().name("pump".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            Ok(runtime.block_on(self.run(shutdown)))
+            let outcome = runtime.block_on(self.run(shutdown));
+            // A call of the sink that was given up may still block a thread of the runtime: it is not waited for.
+            runtime.shutdown_background();
+            Ok(outcome)
         })
     }
 

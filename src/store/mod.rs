@@ -13,6 +13,7 @@ use crate::core::{
     time::Millis,
 };
 
+pub mod kafka;
 #[cfg(test)]
 pub(crate) mod model;
 pub mod question;
