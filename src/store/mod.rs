@@ -13,10 +13,12 @@ use crate::core::{
     time::Millis,
 };
 
+pub mod clickhouse;
 pub mod kafka;
 #[cfg(test)]
 pub(crate) mod model;
 pub mod question;
+pub mod record;
 pub mod rows;
 pub mod sqlite;
 
