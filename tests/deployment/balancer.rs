@@ -38,6 +38,8 @@ fn configuration(edges: [&Server; 2], visitors: u16, inside: u16) -> String {
     put("bind :8080", &format!("bind 127.0.0.1:{visitors}"));
     put("bind :8404", &format!("bind 127.0.0.1:{inside}"));
     put(" check port 8082 ", " check ");
+    // It refuses to start where it may not open two files for each connection.
+    put("maxconn 20000", "maxconn 200");
     for (name, edge) in ["edge-1", "edge-2"].into_iter().zip(edges) {
         put(&format!("{name}:8080"), &format!("{} port {}", edge.edge, edge.ops.port()));
     }

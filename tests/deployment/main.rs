@@ -22,6 +22,9 @@ use std::{
 
 use serde_yaml_ng::Value;
 
+/// How deep merge keys stand in each other.
+const MERGE_DEPTH: usize = 4;
+
 /// A file of the repository.
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -34,7 +37,10 @@ fn read(name: &str) -> String {
 /// A YAML file, with its merge keys (`<<`) applied.
 fn yaml(name: &str) -> Value {
     let mut value: Value = serde_yaml_ng::from_str(&read(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    value.apply_merge().unwrap_or_else(|error| panic!("{name}: {error}"));
+    // A step resolves one level; what is merged may merge itself.
+    for _ in 0..MERGE_DEPTH {
+        value.apply_merge().unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
     value
 }
 
