@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use crate::{
@@ -88,10 +89,34 @@ fn an_edge_that_ends_is_noticed_by_no_visitor() {
     assert!(redirects(&one) > 0 && redirects(&two) > 0, "both take part");
     assert_eq!(redirects(&one) + redirects(&two), 20, "and no request was sent twice");
 
-    assert!(one.stop().success());
-    for _ in 0..20 {
-        click();
-    }
+    // New visitors all the time, while the first edge ends.
+    let stop = AtomicBool::new(false);
+    let (mut clicks, mut failures) = (0, Vec::new());
+    std::thread::scope(|scope| {
+        let visitor = || {
+            let (mut clicks, mut failures) = (0_u64, Vec::new());
+            while !stop.load(Relaxed) {
+                match Client::connect(visitors).and_then(|mut client| client.get("/go/haircare/abc123")) {
+                    Ok(answer) if answer.status == 302 => clicks += 1,
+                    other => failures.push(format!("{other:?}")),
+                }
+            }
+            (clicks, failures)
+        };
+        let several: Vec<_> = (0..4).map(|_| scope.spawn(visitor)).collect();
+        assert!(one.stop().success());
+        for _ in 0..20 {
+            click();
+        }
+        stop.store(true, Relaxed);
+        for visitor in several {
+            let (more, failed) = visitor.join().unwrap();
+            clicks += more;
+            failures.extend(failed);
+        }
+    });
+    println!("{clicks} clicks while an edge ended");
+    assert!(clicks > 20 && failures.is_empty(), "{clicks} clicks, {failures:?}");
     let metrics = get(inside, "/metrics").text();
     assert!(metrics.contains("haproxy_server_status"), "Prometheus is answered: {metrics}");
     assert!(two.stop().success());
