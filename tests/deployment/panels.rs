@@ -1,14 +1,14 @@
 //! Every query of the ClickHouse dashboard, run on the real engine over the real schema, with Grafana's macros filled in as
 //! its plugin fills them in. The figures are those of the rows.
 
-use std::{net::SocketAddr, path::Path, process::Command};
+use std::net::SocketAddr;
 
 use fingerpost::store::clickhouse::Store;
 use serde_json::Value;
 
 use crate::{
     dashboards::{dashboards, targets},
-    path,
+    stack::{Part, Stack, unique},
     support::Client,
 };
 
@@ -17,30 +17,23 @@ const SOURCE: &str = "grafana-clickhouse-datasource";
 const FROM: i64 = 1_773_100_800;
 const TO: i64 = 1_773_360_000;
 
-/// ClickHouse for this test alone, with the schema.
+/// A database of this test's own, with the schema.
 struct Engine {
     client: Client,
+    database: String,
 }
 
 impl Engine {
-    /// It ends with this process.
-    fn start(folder: &Path) -> Engine {
-        let output = Command::new(path("load-tests/stack"))
-            .args(["up", "clickhouse", "--for", &std::process::id().to_string(), "--dir"])
-            .arg(folder.join("stack"))
-            .output()
-            .expect("load-tests/stack");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        let parts: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
-        let address = parts["clickhouse"]["url"].as_str().expect("an address").trim_start_matches("http://");
-        let address: SocketAddr = address.parse().expect("an address");
-        migrate(parts["clickhouse"]["url"].as_str().expect("an address"));
-        Engine { client: Client::connect(address).expect("connects") }
+    fn start() -> Engine {
+        let url = Stack::shared(&[Part::Clickhouse]).clickhouse_url();
+        let address: SocketAddr = url.trim_start_matches("http://").parse().expect("an address");
+        let database = unique("panels");
+        migrate(&url, &database);
+        Engine { client: Client::connect(address).expect("connects"), database }
     }
 
     fn run(&mut self, query: &str) -> String {
-        let answer = self.client.send("POST", "/?database=fingerpost", &[], query.as_bytes());
+        let answer = self.client.send("POST", &format!("/?database={}", self.database), &[], query.as_bytes());
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => panic!("{error}: {query}"),
@@ -61,8 +54,9 @@ impl Engine {
 }
 
 /// As `fingerpost migrate` does it.
-fn migrate(url: &str) {
-    let environment = [("FINGERPOST__CLICKHOUSE__URL".to_owned(), url.to_owned())];
+fn migrate(url: &str, database: &str) {
+    let environment = [("URL", url), ("DATABASE", database)];
+    let environment = environment.map(|(key, value)| (format!("FINGERPOST__CLICKHOUSE__{key}"), value.to_owned()));
     let config = fingerpost::config::load(None, environment, None).expect("a configuration");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -130,8 +124,8 @@ fn fill(engine: &mut Engine) {
         rows.push(row(kind, class, time, link, visitor, count, at as u64));
     }
     let columns = "id, kind, class, time, program, link, partner, ad, channel, visitor, country, count, source, partition, offset";
-    engine.run(&format!("INSERT INTO fingerpost.events ({columns}) VALUES {}", rows.join(", ")));
-    engine.run("INSERT INTO fingerpost.names (kind, partner, code, name, written_at) VALUES ('link', '', 'haircare', 'Hair care', now64()), ('ad', 'abc123', 'story', 'My story', now64())");
+    engine.run(&format!("INSERT INTO events ({columns}) VALUES {}", rows.join(", ")));
+    engine.run("INSERT INTO names (kind, partner, code, name, written_at) VALUES ('link', '', 'haircare', 'Hair care', now64()), ('ad', 'abc123', 'story', 'My story', now64())");
 }
 
 fn number(value: &Value) -> f64 {
@@ -140,8 +134,7 @@ fn number(value: &Value) -> f64 {
 
 #[test]
 fn every_panel_runs_on_the_real_engine_and_shows_what_the_rows_say() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut engine = Engine::start(folder.path());
+    let mut engine = Engine::start();
     fill(&mut engine);
     let (_, dashboard) = dashboards().into_iter().find(|(file, _)| file == "reach.json").expect("the dashboard");
     let asked = targets(&dashboard, SOURCE);
