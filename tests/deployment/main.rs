@@ -16,6 +16,7 @@ mod dashboards;
 mod image;
 mod metrics;
 mod panels;
+mod units;
 
 use std::{
     path::{Path, PathBuf},
