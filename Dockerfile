@@ -4,6 +4,7 @@
 
 FROM rust:1.95-slim-bookworm AS build
 # aws-lc (TLS), SQLite, librdkafka and zstd are C and C++; librdkafka builds with make, OpenSSL (for SASL and TLS to Kafka) with perl.
+# hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends gcc g++ libc6-dev make perl && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
@@ -32,8 +33,8 @@ LABEL org.opencontainers.image.title="Fingerpost" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$COMMIT"
 COPY --from=build /out/usr /usr
-COPY --from=build --chown=nonroot:nonroot /out/data /data
-COPY --from=build --chown=nonroot:nonroot /out/keys /keys
+COPY --from=build --chown=65532:65532 /out/data /data
+COPY --from=build --chown=65532:65532 /out/keys /keys
 # Inside a container the listeners must be reachable from outside of it; publish only what should be. Control asks for the admin
 # token, ops asks nobody.
 ENV FINGERPOST__DATA=/data \
@@ -44,7 +45,8 @@ ENV FINGERPOST__DATA=/data \
 # 8080 visitors, 8443 visitors over TLS, 8081 control, 8082 health and metrics.
 EXPOSE 8080 8081 8082 8443
 VOLUME /data
-USER nonroot
+# nonroot, by its number: Kubernetes' runAsNonRoot cannot look a name up.
+USER 65532:65532
 STOPSIGNAL SIGTERM
 # There is no shell and no curl in here: the program asks itself.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 CMD ["/usr/local/bin/fingerpost", "health"]

@@ -1,7 +1,7 @@
 //! `Dockerfile` and `.dockerignore`: what the build needs is in its context, and what comes out is what an orchestrator
 //! expects.
 
-use crate::{path, read};
+use crate::{accepts, path, read, tool};
 
 /// One instruction and its words, continued lines joined.
 #[derive(Debug)]
@@ -60,6 +60,11 @@ fn is_in_context(file: &str) -> bool {
 }
 
 #[test]
+fn hadolint_finds_nothing() {
+    accepts(tool("hadolint").arg("Dockerfile"));
+}
+
+#[test]
 fn what_the_build_copies_and_includes_is_in_its_context() {
     let all = instructions();
     let word = regex::Regex::new(r"(?:^|\s)(LICENSE|config/[\w./*-]+)").expect("an expression");
@@ -113,7 +118,7 @@ fn it_runs_as_nobody_and_can_be_asked_for_its_health() {
         &found[0].words
     };
     assert!(one("FROM").contains("distroless") && one("FROM").ends_with(":nonroot"), "{}", one("FROM"));
-    assert_eq!(one("USER"), "nonroot");
+    assert_eq!(one("USER"), "65532:65532", "distroless' nonroot, by its number");
     assert_eq!(one("STOPSIGNAL"), "SIGTERM");
     let run: Vec<String> = serde_json::from_str(one("ENTRYPOINT")).expect("the exec form: there is no shell");
     assert_eq!(run, ["/usr/local/bin/fingerpost"]);
