@@ -126,7 +126,11 @@ pub(super) fn read(reader: &mut Reader) -> Stores {
     let kafka = read_kafka(reader);
     let clickhouse = read_clickhouse(reader);
     let load = Load {
-        batch_max_events: reader.integer("load.batch_max_events", limits::LOAD_BATCH_EVENTS, 1..=1_000_000),
+        batch_max_events: reader.integer(
+            "load.batch_max_events",
+            limits::LOAD_BATCH_EVENTS,
+            1..=limits::LOAD_BATCH_EVENTS_MAX,
+        ),
         batch_max_age: reader.duration("load.batch_max_age", Duration::from_secs(1)),
         source: reader.optional("load.source", |text| Ok(text.to_owned())),
     };

@@ -20,6 +20,7 @@
 //! | `lanes.rs` | what the pump needs of a journal: two traits |
 //! | `feed.rs` | the lanes in hand: reading batches, progress, removal |
 //! | `backoff.rs` | how long to wait |
+//! | `load/` | the other pump: from Kafka to ClickHouse |
 
 use std::{io, thread, time::Duration};
 
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 mod backoff;
 mod feed;
 mod lanes;
+pub mod load;
 #[cfg(test)]
 mod tests;
 

@@ -1,12 +1,15 @@
 //! How we speak to brokers: the library's settings, its statistics as metrics, and what it last complained about.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
 
 use rdkafka::{
-    ClientConfig, ClientContext, Message, Statistics,
+    ClientConfig, ClientContext, Message, Statistics, TopicPartitionList,
     client::OAuthToken,
     config::RDKafkaLogLevel,
-    consumer::ConsumerContext,
+    consumer::{BaseConsumer, ConsumerContext, Rebalance},
     error::{KafkaError, RDKafkaErrorCode},
     producer::{DeliveryResult, ProducerContext},
 };
@@ -125,16 +128,22 @@ pub(super) struct Context {
     complaint: Mutex<Option<Complaint>>,
     /// Records that the broker did not take: the number each was sent with, and why.
     failures: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
+    changes: Mutex<VecDeque<Change>>,
 }
 
 impl Context {
     pub(super) fn new(settings: &Kafka, clock: Clock) -> Context {
         let token_file = settings.token_file.clone();
-        Context { token_file, clock, complaint: Mutex::default(), failures: Mutex::default() }
+        let (complaint, failures, changes) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Context { token_file, clock, complaint, failures, changes }
     }
 
     pub(super) fn take_complaint(&self) -> Option<Complaint> {
         self.complaint.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn next_change(&self) -> Option<Change> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     pub(super) fn take_failures(&self) -> Vec<(usize, RDKafkaErrorCode)> {
@@ -173,7 +182,27 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {}
+impl ConsumerContext for Context {
+    fn post_rebalance(&self, _: &BaseConsumer<Context>, rebalance: &Rebalance<'_>) {
+        let list = |list: &TopicPartitionList| list.elements().iter().map(|element| element.partition()).collect();
+        let change = match rebalance {
+            Rebalance::Assign(given) => Change::Given(list(given)),
+            Rebalance::Revoke(taken) => Change::Taken(list(taken)),
+            Rebalance::Error(error) => {
+                tracing::debug!(target: "librdkafka", %error, "a rebalance failed");
+                return;
+            }
+        };
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+    }
+}
+
+/// What the group has decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Given(Vec<i32>),
+    Taken(Vec<i32>),
+}
 
 impl ProducerContext for Context {
     type DeliveryOpaque = usize;

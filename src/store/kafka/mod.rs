@@ -31,6 +31,7 @@
 //! | `checkpoints` | reading and writing positions |
 //! | `aside` | records that Kafka refuses |
 //! | `sink` | events in, one transaction a batch |
+//! | `source` | events out, for the loader: a member of a consumer group |
 //! | `topics` | making the topics, and looking whether they are there |
 
 mod aside;
@@ -40,8 +41,10 @@ mod error;
 mod oauth;
 mod sink;
 mod slot;
+mod source;
 #[cfg(test)]
 mod tests;
 pub mod topics;
 
 pub use sink::KafkaSink;
+pub use source::KafkaSource;
