@@ -30,7 +30,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, mpsc},
+    sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -66,7 +66,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// Events of one poll.
 const POLL_EVENTS: usize = 10_000;
 /// How often the partitions' ends are asked for, to tell the lag.
-const LAG_INTERVAL: Duration = Duration::from_secs(5);
+const LAG_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How a loader works.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +107,35 @@ pub struct Loaded {
     pub ranges: u64,
 }
 
+/// How far a loader is, for who looks on.
+#[derive(Clone, Debug)]
+pub struct Progress(Arc<(Mutex<Look>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Look {
+    loaded: u64,
+    left: u64,
+    ended: bool,
+}
+
+impl Progress {
+    fn new() -> Progress {
+        Progress(Arc::default())
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Look)) {
+        change(&mut self.0.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Events that are loaded, and offsets that are not, after that time; `None` when the loader has ended.
+    pub fn after(&self, time: Duration) -> Option<(u64, u64)> {
+        let look = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.0.1.wait_timeout_while(look, time, |look| !look.ended);
+        let (look, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!look.ended).then_some((look.loaded, look.left))
+    }
+}
+
 /// Moves records from a source to a table.
 #[allow(missing_debug_implementations, reason = "holds trait objects of other rooms")]
 pub struct Loader {
@@ -116,6 +145,7 @@ pub struct Loader {
     health: Health,
     clock: Clock,
     runtime: Handle,
+    progress: Progress,
 }
 
 impl Loader {
@@ -128,7 +158,11 @@ impl Loader {
         clock: Clock,
         runtime: Handle,
     ) -> Loader {
-        Loader { source, table, options, health, clock, runtime }
+        Loader { source, table, options, health, clock, runtime, progress: Progress::new() }
+    }
+
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// Runs on a thread of its own until `stop`, or with `once` until everything is loaded.
@@ -187,6 +221,8 @@ impl Running {
             }
         }
         self.finish();
+        self.loader.progress.tell(|look| look.ended = true);
+        self.loader.progress.0.1.notify_all();
         self.loaded
     }
 
@@ -364,6 +400,7 @@ impl Running {
             }
         }
         metrics::gauge!(names::LOAD_LAG).set(lag as f64);
+        self.loader.progress.tell(|look| (look.loaded, look.left) = (self.loaded.events, lag));
         Ok(())
     }
 

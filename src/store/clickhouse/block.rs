@@ -101,6 +101,12 @@ impl Block {
         Some(self.index.first()?.offset..self.index.last()?.offset + 1)
     }
 
+    /// What names these rows among all: the deduplication token of a block without gaps of ours.
+    pub fn token(&self) -> String {
+        let range = self.range().unwrap_or_default();
+        format!("{}/{}/{}-{}", self.source, self.partition, range.start, range.end)
+    }
+
     /// The rows that pass, as a block.
     pub(super) fn filtered(&self, mut keep: impl FnMut(&Row) -> bool) -> Block {
         let mut block = Block::new(&self.source, self.partition);
@@ -115,9 +121,13 @@ impl Block {
     }
 }
 
-fn text(value: &str, out: &mut Vec<u8>) {
+pub(super) fn text(value: &str, out: &mut Vec<u8>) {
+    bytes(value.as_bytes(), out);
+}
+
+pub(super) fn bytes(value: &[u8], out: &mut Vec<u8>) {
     length(value.len(), out);
-    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(value);
 }
 
 #[inline]

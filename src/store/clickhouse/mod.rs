@@ -19,16 +19,25 @@
 //! | `store.rs` | the connection, inserting, which offsets are there |
 //! | `recover.rs` | a range of which nobody knows how far it came |
 //! | `block.rs` | events as RowBinary |
+//! | `sink.rs` | the sink without Kafka |
+//! | `load.rs` | the loader's ranges |
+//! | `beside.rs` | records set aside, positions, names |
 //! | `schema.rs` | migrations and the check of the schema |
 //! | `error.rs` | which errors are worth another try |
 
+mod beside;
 mod block;
 mod error;
+mod load;
 mod recover;
 mod schema;
+mod sink;
 mod store;
 
+pub use beside::{Aside, NameRow, Named};
 pub use block::Block;
 pub use error::StoreError;
+pub use load::ClickHouseTable;
 pub use schema::{Change, VERSION};
+pub use sink::ClickHouseSink;
 pub use store::Store;

@@ -97,6 +97,27 @@ impl Store {
         }
     }
 
+    /// After [`StoreError::Data`]: stores what the tables take, and says which offsets they refuse and why. Halves the block
+    /// until it is found, in the order of the offsets.
+    pub async fn salvage(&self, block: &Block, token: &str) -> Result<Vec<(u64, String)>, StoreError> {
+        let mut refused = Vec::new();
+        let mut left = vec![block.clone()];
+        while let Some(block) = left.pop() {
+            let Some(range) = block.range() else { continue };
+            match self.recover(&block, &format!("{token}/{}-{}", range.start, range.end)).await {
+                Ok(()) => {}
+                Err(StoreError::Data(reason)) if block.rows() == 1 => refused.push((range.start, reason)),
+                Err(StoreError::Data(_)) => {
+                    let middle = block.index[block.rows() / 2].offset;
+                    left.push(block.filtered(|row| row.offset >= middle));
+                    left.push(block.filtered(|row| row.offset < middle));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(refused)
+    }
+
     /// Adds to a rollup what it lacks of the rows up to `highest`.
     async fn complete(&self, rollup: &Rollup, block: &Block, highest: &ByMonth) -> Result<(), StoreError> {
         let all_months = highest.values().max().map(|offset| (0, *offset));

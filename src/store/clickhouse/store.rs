@@ -47,6 +47,9 @@ impl fmt::Debug for Store {
     }
 }
 
+/// How the query ids of inserts begin.
+const QUERY_ID: &str = "fingerpost-insert-";
+
 /// Bytes of a request's body that are compressed and sent at once.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
@@ -145,8 +148,13 @@ impl Store {
         if block.rows() == 0 {
             return Ok(());
         }
+        self.insert_rows(&block.data, &query_name(&block.source, block.partition), token).await
+    }
+
+    /// The same with rows of one or several sources, all named.
+    pub(super) async fn insert_rows(&self, data: &[u8], names: &str, token: &str) -> Result<(), StoreError> {
         let sql = format!("INSERT INTO {{database}}.events ({COLUMNS}) FORMAT RowBinary");
-        self.send(&sql, &block.data, &query_name(&block.source, block.partition), token).await
+        self.send(&sql, data, names, token).await
     }
 
     /// Sends an INSERT and its data as one block.
@@ -169,10 +177,10 @@ impl Store {
         .await
     }
 
-    /// A name that no other query has.
+    /// A name that no other query has, and that says what it inserts.
     pub(super) fn query_id(&self, name: &str) -> String {
         let number = self.shared.inserts.fetch_add(1, Ordering::Relaxed);
-        format!("{name}{:016x}-{number}", self.shared.process)
+        format!("{QUERY_ID}{:016x}-{number}{name}", self.shared.process)
     }
 
     /// Which of these offsets the table holds.
@@ -198,8 +206,8 @@ impl Store {
 
     /// Ends inserts of this source and partition that still run, whoever began them, and waits for their end.
     pub(super) async fn fence(&self, source: &str, partition: u32) -> Result<(), StoreError> {
-        let name = query_name(source, partition);
-        self.execute(self.query("KILL QUERY{on_cluster} WHERE startsWith(query_id, ?) SYNC")?.bind(name)).await?;
+        let kill = "KILL QUERY{on_cluster} WHERE startsWith(query_id, ?) AND position(query_id, ?) > 0 SYNC";
+        self.execute(self.query(kill)?.bind(QUERY_ID).bind(query_name(source, partition))).await?;
         if self.shared.form.cluster.is_empty() {
             return Ok(());
         }
@@ -208,7 +216,7 @@ impl Store {
     }
 }
 
-/// How the query ids of inserts of this source and partition begin.
+/// Stands in the query id of each insert of this source and partition.
 pub(super) fn query_name(source: &str, partition: u32) -> String {
-    format!("fingerpost-{source}-{partition}-")
+    format!("/{source}/{partition}/")
 }
