@@ -14,6 +14,8 @@ mod import;
 mod journal;
 mod keys;
 mod load;
+mod migrate;
+mod names;
 mod report;
 mod serve;
 
@@ -66,6 +68,10 @@ enum Command {
     Check(check::Args),
     /// Ask a running server whether it is ready (for containers, which have no shell)
     Health(health::Args),
+    /// Make or update the tables of ClickHouse
+    Migrate(migrate::Args),
+    /// Copy the catalog's names to ClickHouse, for analysts
+    Names(names::Args),
     /// Look into a journal
     Journal(journal::Args),
     /// Manage the keys that sign cookies and click tokens
@@ -89,6 +95,8 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&global, args),
         Command::Check(args) => check::run(&global, args),
         Command::Health(args) => health::run(&global, args),
+        Command::Migrate(args) => migrate::run(&global, args),
+        Command::Names(args) => names::run(&global, args),
         Command::Journal(args) => journal::run(&global, args),
         Command::Keys(args) => keys::run(&global, args),
         Command::Completions { shell } => {
