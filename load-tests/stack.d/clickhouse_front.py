@@ -37,10 +37,11 @@ STATUS = {
     401: {194}, 403: {192, 193, 497, 516}, 404: {46, 47, 50, 56, 60, 63, 73, 78, 81, 110, 115, 336}, 408: {159},
     413: {114}, 501: {48}, 507: {243},
 }
-SUBQUERY_TEXT_BYTES = 64 << 20
+QUERY_TEXT_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
 INSERT_DATA = re.compile(r"^(?P<into>\s*INSERT\s+INTO\b.*?)(?P<settings>\s+SETTINGS\s.*?)?"
                          r"\s+FORMAT\s+(?P<form>\w+)\s*;?\s*$", re.IGNORECASE | re.DOTALL)
+READS = re.compile(r"[\s(]*(SELECT|WITH|SHOW|DESC|DESCRIBE|EXPLAIN|EXISTS|SET|USE)\b", re.IGNORECASE)
 # What may hold a semicolon without ending the statement.
 OPAQUE = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|`(?:[^`\\]|\\.)*`|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -131,18 +132,25 @@ class Handler(BaseHTTPRequestHandler):
             if not re.fullmatch(r"\w+", key):
                 raise Failed(115, f"Code: 115. DB::Exception: Unknown setting {key!r}. (UNKNOWN_SETTING)")
         sql = known.get("query", "")
-        data = INSERT_DATA.match(sql) if size else None
-        if data is not None:
-            sql = (f"{data['into']} FROM INFILE {quoted(path)} COMPRESSION 'none'{data['settings'] or ''} "
-                   f"FORMAT {data['form']}")
-        elif size:
-            if size > SUBQUERY_TEXT_BYTES:
+        data = INSERT_DATA.match(sql)
+        if data is None and size:
+            if size > QUERY_TEXT_BYTES:
                 raise Failed(62, "Code: 62. DB::Exception: Max query size exceeded. (SYNTAX_ERROR)")
             with open(path, "rb") as file:
                 sql += ("\n" if sql else "") + file.read().decode("utf-8", errors="replace")
+            data = INSERT_DATA.match(sql)
+            if data is not None:
+                os.truncate(path, 0)  # The body was the query alone: an insert of no rows.
+        if data is not None:
+            sql = (f"{data['into']} FROM INFILE {quoted(path)} COMPRESSION 'none'{data['settings'] or ''} "
+                   f"FORMAT {data['form']}")
         if not sql.strip():
             raise Failed(62, "Code: 62. DB::Exception: Syntax error: failed at position 1 (end of query): . Empty query. "
                              "(SYNTAX_ERROR)")
+        if self.command == "GET" and not READS.match(OPAQUE.sub(" ", sql)):
+            raise Failed(164, "Code: 164. DB::Exception: default: Cannot execute query in readonly mode. For queries over "
+                              "HTTP, method GET implies readonly. You should use method POST for modifying queries. "
+                              f"(READONLY) (version {Engine.version})")
         form = self.headers.get("X-ClickHouse-Format") or known.get("default_format") or "TabSeparated"
         began = time.monotonic_ns()
         result = self.server.engine.run(
@@ -155,8 +163,7 @@ class Handler(BaseHTTPRequestHandler):
         summary |= {f"{kind}_rows": result.rows_read(), f"{kind}_bytes": result.bytes_read()}
         self.send(200, result.bytes(), {
             "X-ClickHouse-Summary": json.dumps({key: str(value) for key, value in summary.items()}),
-            "X-ClickHouse-Format": form, "X-ClickHouse-Query-Id": known.get("query_id", ""),
-            "X-ClickHouse-Timezone": "UTC"})
+            "X-ClickHouse-Query-Id": known.get("query_id", ""), "X-ClickHouse-Timezone": "UTC"})
 
     def form(self, pairs, path, size):
         """The parts of a form's body are parameters like the URL's: how the client sends a query with `{name: Type}`."""

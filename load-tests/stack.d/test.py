@@ -84,6 +84,15 @@ class Clickhouse:
         connection.close()
         return answer.status, body
 
+    def browse(self, sql):
+        """By GET, as a browser would."""
+        connection = http.client.HTTPConnection(self.host, timeout=60)
+        connection.request("GET", "/?" + urllib.parse.urlencode({"query": sql, "password": self.password}))
+        answer = connection.getresponse()
+        found = answer.status, answer.read()
+        connection.close()
+        return found
+
     def get(self, sql, data=None, **parameters):
         status, body = self.ask(sql, data, **parameters)
         if status != 200:
@@ -250,9 +259,11 @@ class Parts(unittest.TestCase):
         for sql, parameters, status, code in (
                 ("SELECT * FROM missing", {}, 404, 60), ("SELECT 1", {"no_such_setting": 1}, 404, 115),
                 ("SELECT 1; SELECT 2", {}, 400, 62), ("SELECT 1", {"database": "missing"}, 404, 81),
-                ("SELECT throwIf(1)", {}, 500, 395)):
+                ("SELECT throwIf(1)", {}, 500, 395), ("INSERT INTO missing FORMAT RowBinary", {}, 404, 60)):
             found, body = self.clickhouse.ask(sql, **parameters)
             self.assertEqual((found, body.split(b".")[0]), (status, b"Code: %d" % code), sql)
+        self.assertEqual(self.clickhouse.browse("SELECT 1"), (200, b"1\n"))
+        self.assertIn(b"Code: 164.", self.clickhouse.browse("CREATE DATABASE by_get")[1])
         self.assertEqual(self.clickhouse.get("SELECT 'a;b' -- ;\n;"), "a;b")
         form = b"--b\r\nContent-Disposition: form-data; name=\"query\"\r\n\r\nSELECT {x:String}\r\n" \
                b"--b\r\nContent-Disposition: form-data; name=\"param_x\"\r\n\r\nit's\r\n--b--\r\n"
@@ -280,6 +291,7 @@ class Alone(unittest.TestCase):
 
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="fingerpost-stack-test-")
+        os.chmod(self.folder, 0o755)  # open to PostgreSQL's account; the other class tries a closed one
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
     def test_ends_with_its_owner(self):
@@ -303,8 +315,9 @@ class Alone(unittest.TestCase):
             self.assertEqual(processes_of(folder), [])
         # The data is still there: the same addresses come back.
         self.assertEqual(up("clickhouse", folder=folders[0])["clickhouse"]["url"], found[0]["clickhouse"]["url"])
-        stack("down", "--remove", folder=folders[0])
-        self.assertFalse(os.path.exists(folders[0]))
+        for folder in folders:
+            stack("down", "--remove", folder=folder)
+            self.assertFalse(os.path.exists(folder))
 
     def test_says_which_registry_is_out_of_reach(self):
         empty = {"FINGERPOST_STACK_CACHE": os.path.join(self.folder, "cache"), "PIP_CONFIG_FILE": os.devnull,

@@ -1,13 +1,12 @@
 //! Which sink the configuration asks for. None of them needs its store to be there at the start: the edge never waits for it.
 
-use anyhow::bail;
-
 use crate::{
     config::{Config, stores::SinkKind},
     io::clock::Clock,
     store::{
         Sink,
         clickhouse::{ClickHouseSink, Store},
+        kafka::KafkaSink,
         sqlite,
     },
 };
@@ -17,6 +16,6 @@ pub(super) fn open(config: &Config, clock: &Clock) -> anyhow::Result<Box<dyn Sin
     Ok(match config.sink.kind {
         SinkKind::Sqlite => Box::new(sqlite::LazySink::new(config.data.join(sqlite::FILE), clock.clone())),
         SinkKind::ClickHouse => Box::new(ClickHouseSink::new(Store::new(&config.clickhouse)?, clock.clone())),
-        SinkKind::Kafka => bail!("sink.kind = \"kafka\" is not in this build"),
+        SinkKind::Kafka => Box::new(KafkaSink::new(&config.kafka, config.data.clone(), clock.clone())),
     })
 }

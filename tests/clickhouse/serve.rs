@@ -33,7 +33,10 @@ fn migrate_says_what_it_would_do_does_it_and_then_has_nothing_to_do() {
     let data = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| command(&database, data.path(), arguments);
     let (ok, would) = run(&["migrate", "--dry-run"]);
-    assert!(ok && would.contains("ClickHouse: would create the database") && would.contains("would apply version 2"), "{would}");
+    assert!(
+        ok && would.contains("ClickHouse: would create the database") && would.contains("would apply version 2"),
+        "{would}"
+    );
     assert_eq!(run(&["migrate", "--dry-run"]), (true, would.clone()), "it did nothing");
     assert_eq!(run(&["migrate"]), (true, would.replace("would ", "")));
     assert_eq!(run(&["migrate"]), (true, "ClickHouse: up to date (schema version 3)\n".to_owned()));

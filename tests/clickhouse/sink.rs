@@ -82,12 +82,15 @@ fn what_a_table_refuses_goes_aside_alone() {
         let database = Database::new(&engine).await;
         database.run("ALTER TABLE DB.events ADD CONSTRAINT no_seven CHECK partner != 'partner-7'").await;
         let mut sink = sink(&database);
-        let refused = (0..40).filter(|sequence| sequence % 20 != 13 && sequence % 20 != 17 && sequence % 11 == 7).count() as u64;
+        let refused =
+            (0..40).filter(|sequence| sequence % 20 != 13 && sequence % 20 != 17 && sequence % 11 == 7).count() as u64;
         assert!(refused > 1);
         let stored = sink.store(&[batch(LANE, 0, 40)]).await.unwrap();
         assert_eq!(stored, Stored { events: 36 - refused, set_aside: 2 + refused });
         assert_eq!(database.audit().await, 36 - refused);
-        let aside = database.numbers("count(), countIf(reason LIKE '%no_seven%' AND length(body) > 20)", "DB.set_aside FINAL").await;
+        let aside = database
+            .numbers("count(), countIf(reason LIKE '%no_seven%' AND length(body) > 20)", "DB.set_aside FINAL")
+            .await;
         assert_eq!(aside, [2 + refused, refused]);
         assert_eq!(sink.store(&[batch(LANE, 41, 45)]).await.unwrap().events, 4);
     });
