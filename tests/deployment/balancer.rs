@@ -4,7 +4,8 @@
 use std::{
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Child, Stdio},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Ended with the test.
-struct Balancer(Child);
+pub(crate) struct Balancer(Child);
 
 impl Drop for Balancer {
     fn drop(&mut self) {
@@ -24,8 +25,29 @@ impl Drop for Balancer {
     }
 }
 
+impl Balancer {
+    /// Under the shipped configuration, in front of these edges; waits until it knows that one of them is ready.
+    pub(crate) fn start(folder: &Path, edges: [&Server; 2], visitors: u16, inside: u16) -> Balancer {
+        let file = folder.join("haproxy.cfg");
+        std::fs::write(&file, configuration(edges, visitors, inside)).unwrap();
+        let mut command = tool("haproxy");
+        let mut child = command.arg("-f").arg(&file).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let log = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(drop));
+        let balancer = Balancer(child);
+        eventually("a balancer with edges behind it", || (healthz(inside)? == 200).then_some(()));
+        balancer
+    }
+}
+
+/// What the balancer says of itself; nothing while it is not there.
+fn healthz(inside: u16) -> Option<u16> {
+    let mut client = Client::connect(SocketAddr::from(([127, 0, 0, 1], inside))).ok()?;
+    Some(client.get("/healthz").ok()?.status)
+}
+
 /// A port that nobody has at this moment.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -59,20 +81,8 @@ fn an_edge_that_ends_is_noticed_by_no_visitor() {
     let start = |name: &str| Server::start(&folder.path().join(name), &options).unwrap();
     let (one, two) = (start("one"), start("two"));
     let (visitors, inside) = (free_port(), free_port());
-    let file = folder.path().join("haproxy.cfg");
-    std::fs::write(&file, configuration([&one, &two], visitors, inside)).unwrap();
-    let mut command: Command = tool("haproxy");
-    let mut child = command.arg("-f").arg(&file).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let log = BufReader::new(child.stdout.take().unwrap());
-    std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(drop));
-    let _balancer = Balancer(child);
-    let inside = SocketAddr::from(([127, 0, 0, 1], inside));
+    let _balancer = Balancer::start(folder.path(), [&one, &two], visitors, inside);
     let visitors = SocketAddr::from(([127, 0, 0, 1], visitors));
-    let healthy = || {
-        let mut client = Client::connect(inside).ok()?;
-        (client.get("/healthz").ok()?.status == 200).then_some(())
-    };
-    eventually("a balancer with edges behind it", healthy);
 
     let click = || {
         let answer = Client::connect(visitors).unwrap().get("/go/haircare/abc123").unwrap();
@@ -117,12 +127,8 @@ fn an_edge_that_ends_is_noticed_by_no_visitor() {
     });
     println!("{clicks} clicks while an edge ended");
     assert!(clicks > 20 && failures.is_empty(), "{clicks} clicks, {failures:?}");
-    let metrics = get(inside, "/metrics").text();
+    let metrics = get(SocketAddr::from(([127, 0, 0, 1], inside)), "/metrics").text();
     assert!(metrics.contains("haproxy_server_status"), "Prometheus is answered: {metrics}");
     assert!(two.stop().success());
-    let failed = || {
-        let mut client = Client::connect(inside).ok()?;
-        (client.get("/healthz").ok()?.status == 503).then_some(())
-    };
-    eventually("a balancer that says that nobody is behind it", failed);
+    eventually("a balancer that says that nobody is behind it", || (healthz(inside)? == 503).then_some(()));
 }

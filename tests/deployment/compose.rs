@@ -19,7 +19,7 @@ fn services() -> BTreeMap<String, Value> {
 }
 
 /// Services of our own image.
-fn ours() -> BTreeMap<String, Value> {
+pub(crate) fn ours() -> BTreeMap<String, Value> {
     let all = services().into_iter();
     all.filter(|(_, service)| text(&service["image"]).expect("an image").starts_with("fingerpost:")).collect()
 }
@@ -32,7 +32,7 @@ fn variables() -> Vec<(String, String)> {
 }
 
 /// As `docker compose` does it: the default, and a password for what must be set.
-fn filled(value: &str) -> String {
+pub(crate) fn filled(value: &str) -> String {
     let variable = Regex::new(r"\$\{([A-Z_]+)(:-([^}]*)|:\?[^}]*)\}").expect("an expression");
     variable
         .replace_all(value, |found: &regex::Captures<'_>| {

@@ -17,6 +17,7 @@ mod image;
 mod metrics;
 mod panels;
 mod units;
+mod whole;
 
 use std::{
     path::{Path, PathBuf},
