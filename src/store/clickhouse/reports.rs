@@ -1,0 +1,222 @@
+//! Reading: reach and links from the sums, unique visitors and events from the rows.
+//!
+//! Each question is one statement, so the engine looks at all of its tables at nearly the same moment; an insert that lands
+//! just then may be in the rows and not yet in the sums. Nothing hides doubles (no FINAL, no DISTINCT): that there are none
+//! is the sink's promise.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use clickhouse::{Client, Compression, RowOwned, RowRead, query::Query};
+
+use super::{
+    super::{
+        BoxFuture, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, in_order,
+    },
+    answer::{Clicks, Link, Reach, Stored},
+    error::sort,
+    question::{COUNTED, Table, bind, codes, grouping, hours, milliseconds},
+};
+use crate::{
+    config::stores,
+    core::{
+        code::Code,
+        event::Event,
+        time::Millis,
+    },
+};
+
+/// Answers from ClickHouse; cheap to clone. It connects when it is first asked.
+#[derive(Clone)]
+pub struct ClickHouseReports {
+    client: Client,
+    url: String,
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for ClickHouseReports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClickHouseReports").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl ClickHouseReports {
+    pub fn new(config: &stores::ClickHouse) -> ClickHouseReports {
+        let compression = match config.compression {
+            stores::Compression::None => Compression::None,
+            stores::Compression::Lz4 | stores::Compression::Zstd => Compression::Lz4,
+        };
+        let mut client = Client::default()
+            .with_url(&config.url)
+            .with_database(&config.database)
+            .with_compression(compression)
+            // Whoever has stopped waiting should not keep the server busy.
+            .with_setting("max_execution_time", config.timeout.as_secs().max(1).to_string());
+        if !config.user.is_empty() {
+            client = client.with_user(&config.user).with_password(config.password.expose());
+        }
+        ClickHouseReports { client, url: config.url.clone(), timeout: config.timeout }
+    }
+
+    async fn all<T: RowOwned + RowRead>(&self, query: Query) -> Result<Vec<T>, ReportError> {
+        match tokio::time::timeout(self.timeout, query.fetch_all()).await {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(error)) => Err(sort(&error, &self.url).into()),
+            Err(_) => Err(sort(&clickhouse::error::Error::TimedOut, &self.url).into()),
+        }
+    }
+
+    async fn reach_rows(&self, query: &ReachQuery) -> Result<Vec<ReachRow>, ReportError> {
+        let mut rows = BTreeMap::<Vec<String>, ReachRow>::new();
+        let asked = bind(self.client.query(&reach_text(query)), &query.filter);
+        for row in self.all::<Reach>(asked).await? {
+            let entry = rows.entry(row.key).or_default();
+            entry.views += row.views;
+            entry.clicks += row.clicks;
+            entry.shares += row.shares;
+            entry.unique_visitors += row.visitors;
+            entry.missing += row.missing;
+        }
+        let rows = rows.into_iter().map(|(key, row)| ReachRow { key, ..row }).collect();
+        Ok(in_order(rows, &query.by))
+    }
+
+    async fn link_rows(&self, filter: &Filter) -> Result<Vec<LinkRow>, ReportError> {
+        let mut rows = BTreeMap::<[String; 3], LinkRow>::new();
+        for row in self.all::<Link>(bind(self.client.query(&links_text(filter)), filter)).await? {
+            let line = rows.entry([row.link, row.partner, row.ad]).or_default();
+            line.views += row.views;
+            line.clicks += row.clicks;
+            line.shares += row.shares;
+            line.unique_visitors += row.visitors;
+            line.not_counted += row.not_counted;
+            if row.clicks > 0 {
+                line.last_click = Some(Millis(row.last_click_ms));
+            }
+        }
+        let mut rows: Vec<LinkRow> = rows
+            .into_iter()
+            .map(|([link, partner, ad], row)| LinkRow { link, partner, ad, ..row })
+            .collect();
+        // Stable: lines with the same clicks stay in the order of their keys.
+        rows.sort_by_key(|row| std::cmp::Reverse(row.clicks));
+        Ok(rows)
+    }
+
+    async fn event_page(
+        &self,
+        filter: &Filter,
+        after: Option<EventCursor>,
+        limit: u32,
+    ) -> Result<Vec<Event>, ReportError> {
+        let mut query = bind(self.client.query(&events_text(filter, after.is_some())), filter).param("limit", limit);
+        if let Some(since) = filter.since {
+            query = query.param("since_ms", milliseconds(since));
+        }
+        if let Some(until) = filter.until {
+            query = query.param("until_ms", milliseconds(until));
+        }
+        if let Some(EventCursor { time, id }) = after {
+            let id = data_encoding::HEXLOWER.encode(&id.0);
+            query = query.param("after_ms", milliseconds(time)).param("after_id", id);
+        }
+        Ok(self.all::<Stored>(query).await?.into_iter().map(Event::from).collect())
+    }
+
+    async fn clicks_of(&self, links: &[Code]) -> Result<Vec<(Code, u64)>, ReportError> {
+        let codes: Vec<&str> = links.iter().map(Code::as_str).collect();
+        let text = "SELECT link, toUInt64(sum(f.count) - sum(f.over)) AS clicks FROM funnel AS f \
+                    WHERE kind = 'click' AND link IN {links:Array(String)} GROUP BY link";
+        let rows = self.all::<Clicks>(self.client.query(text).param("links", codes)).await?;
+        let known: BTreeMap<String, u64> = rows.into_iter().map(|row| (row.link, row.clicks)).collect();
+        Ok(links.iter().map(|link| (link.clone(), known.get(link.as_str()).copied().unwrap_or(0))).collect())
+    }
+}
+
+fn reach_text(query: &ReachQuery) -> String {
+    let ReachQuery { filter, by, without_visitors } = query;
+    let by_class = by.contains(&super::super::Dimension::Class);
+    let class = if by_class { String::new() } else { format!(" AND {COUNTED}") };
+    let sums = grouping(by, Table::Hours);
+    // What is missing has no dimension but time.
+    let with_missing = filter.is_time_only() && by.iter().all(|dimension| dimension.is_time());
+    let missing = if with_missing { " OR kind = 'missing'" } else { "" };
+    let mut text = format!(
+        "SELECT {} AS key, sumIf(r.count, kind = 'view') AS views, sumIf(r.count, kind = 'click') AS clicks, \
+         sumIf(r.count, kind = 'share') AS shares, toUInt64(0) AS visitors, sumIf(r.count, kind = 'missing') AS missing \
+         FROM reach AS r WHERE ((kind IN ('click', 'view', 'share'){class}){missing}){}{}{}",
+        sums.key,
+        hours("hour", filter),
+        codes(filter),
+        sums.by
+    );
+    if !without_visitors {
+        let rows = grouping(by, Table::Rows);
+        text += &format!(
+            " UNION ALL SELECT {} AS key, 0, 0, 0, uniqExact(visitor), 0 \
+             FROM events WHERE kind IN ('click', 'view'){class}{}{}{}",
+            rows.key,
+            hours("time", filter),
+            codes(filter),
+            rows.by
+        );
+    }
+    text
+}
+
+fn links_text(filter: &Filter) -> String {
+    let codes = codes(filter);
+    format!(
+        "SELECT link, partner, ad, sumIf(r.count, kind = 'view' AND {COUNTED}) AS views, \
+         sumIf(r.count, kind = 'click' AND {COUNTED}) AS clicks, sumIf(r.count, kind = 'share' AND {COUNTED}) AS shares, \
+         toUInt64(0) AS visitors, sumIf(r.count, NOT ({COUNTED})) AS not_counted, \
+         toUnixTimestamp64Milli(maxIf(r.last, kind = 'click' AND {COUNTED})) AS last_click_ms \
+         FROM reach AS r WHERE kind IN ('click', 'view', 'share'){}{codes} GROUP BY link, partner, ad \
+         UNION ALL SELECT link, partner, ad, 0, 0, 0, uniqExact(visitor), 0, 0 \
+         FROM events WHERE kind IN ('click', 'view') AND {COUNTED}{}{codes} GROUP BY link, partner, ad",
+        hours("hour", filter),
+        hours("time", filter)
+    )
+}
+
+/// A page in the order of (time, id). The table is in the order of days: sorted by them first, the engine stops reading
+/// behind the day that fills the page.
+fn events_text(filter: &Filter, goes_on: bool) -> String {
+    let mut text = format!("SELECT {} FROM events WHERE 1{}", Stored::COLUMNS, codes(filter));
+    let time = |name| format!("fromUnixTimestamp64Milli({{{name}:Int64}}, 'UTC')");
+    if filter.since.is_some() {
+        text += &format!(" AND time >= {}", time("since_ms"));
+    }
+    if filter.until.is_some() {
+        text += &format!(" AND time < {}", time("until_ms"));
+    }
+    if goes_on {
+        let after = time("after_ms");
+        text += &format!(
+            " AND time >= {after} AND (time > {after} OR UUIDToNum(id) > CAST(unhex({{after_id:String}}), 'FixedString(16)'))"
+        );
+    }
+    text + " ORDER BY toDate(time), time, UUIDToNum(id) LIMIT {limit:UInt32}"
+}
+
+impl Reports for ClickHouseReports {
+    fn reach<'a>(&'a self, query: &'a ReachQuery) -> BoxFuture<'a, Result<Vec<ReachRow>, ReportError>> {
+        Box::pin(self.reach_rows(query))
+    }
+
+    fn links<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
+        Box::pin(self.link_rows(filter))
+    }
+
+    fn events<'a>(
+        &'a self,
+        filter: &'a Filter,
+        after: Option<EventCursor>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Event>, ReportError>> {
+        Box::pin(self.event_page(filter, after, limit))
+    }
+
+    fn link_clicks<'a>(&'a self, links: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>> {
+        Box::pin(self.clicks_of(links))
+    }
+}
