@@ -10,7 +10,7 @@
 --
 -- `source`, `partition`, `offset` say where a row came from, and name it for ever: (topic, partition, offset) of Kafka, or
 -- (lane, 0, sequence) of a journal. Anyone can audit: count() = uniqExact(source, partition, offset).
-CREATE TABLE {database}.events{on_cluster} (
+CREATE TABLE IF NOT EXISTS {database}.events{on_cluster} (
     id        UUID,                  -- UUIDv7
     kind      Enum8('' = 0, 'click' = 1, 'view' = 2, 'share' = 3, 'lead' = 4, 'conversion' = 5, 'refund' = 6, 'reward' = 7, 'missing' = 15),
     class     Enum8('' = 0, 'human' = 1, 'repeat' = 2, 'bot' = 3, 'preview' = 4, 'prefetch' = 5, 'head' = 6, 'owner' = 7, 'test' = 8),
@@ -53,7 +53,7 @@ ORDER BY (toDate(time), program, link, partner, time)
 SETTINGS {window}, ttl_only_drop_parts = 1;
 
 -- Records that are no events, with the reason. A record that is set aside twice is one row after a merge: ask with FINAL.
-CREATE TABLE {database}.set_aside{on_cluster} (
+CREATE TABLE IF NOT EXISTS {database}.set_aside{on_cluster} (
     source    LowCardinality(String),
     partition UInt32,
     offset    UInt64,
@@ -62,3 +62,10 @@ CREATE TABLE {database}.set_aside{on_cluster} (
     at        DateTime64(3, 'UTC')
 ) ENGINE = {replacing:at}
 ORDER BY (source, partition, offset);
+
+-- Journal positions of the sink without Kafka: everything below `next` of the lane `source` is in `events` or `set_aside`.
+CREATE TABLE IF NOT EXISTS {database}.positions{on_cluster} (
+    source LowCardinality(String),
+    next   SimpleAggregateFunction(max, UInt64)
+) ENGINE = {aggregating}
+ORDER BY source;

@@ -33,9 +33,9 @@ OWN = {"query", "database", "default_format", "user", "password", "quota_key", "
        "decompress", "wait_end_of_query", "buffer_size"}
 # HTTPHandler.cpp, exceptionCodeToHTTPStatus; whatever is not here is 500.
 STATUS = {
-    400: {6, 26, 27, 33, 38, 41, 53, 62, 69, 70, 72, 107, 117, 130, 131, 149, 190, 321, 349, 456, 457},
-    401: {194}, 403: {192, 193, 497, 516}, 404: {16, 20, 46, 47, 60, 81, 115}, 408: {159}, 413: {114}, 501: {48},
-    507: {243},
+    400: {6, 7, 8, 16, 26, 27, 33, 38, 41, 44, 53, 62, 69, 72, 117, 130, 131, 306, 321, 441, 456, 457},
+    401: {194}, 403: {192, 193, 497, 516}, 404: {46, 47, 50, 56, 60, 63, 73, 78, 81, 110, 115, 336}, 408: {159},
+    413: {114}, 501: {48}, 507: {243},
 }
 SUBQUERY_TEXT_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
@@ -250,6 +250,9 @@ def main():
     # The port first: whoever finds it taken must not open the folder.
     probe = socket.create_server(("127.0.0.1", options.port))
     probe.close()
+    # The engine starts what drops tables only where it finds this folder; without it `DROP TABLE … SYNC` waits for ever
+    # (mended in chdb-io/chdb-core#173, after 3.7.2).
+    os.makedirs(os.path.join(options.home, "data", "metadata"), exist_ok=True)
     engine = Engine(options.modules, os.path.join(options.home, "data"))
     import clickhouse_cityhash.cityhash as cityhash
     import lz4.block

@@ -39,9 +39,8 @@ class Decompressor:
         if len(self.rest) < end:
             return None
         data = self.rest[at + 16:end]
-        low, high = struct.unpack_from("<QQ", self.rest, at)
-        found = self.cityhash.CityHash128(data)
-        if found not in ((low << 64) | high, (high << 64) | low):
+        first, second = struct.unpack_from("<QQ", self.rest, at)
+        if self.cityhash.CityHash128(data) != (first << 64) | second:
             raise Corrupt(40, "Checksum doesn't match: corrupted data.")
         if method == STORED:
             return data[HEADER_BYTES:], end

@@ -300,7 +300,22 @@ pub fn read(
         format: reader.word("log.format", LogFormat::Human, &[("human", LogFormat::Human), ("json", LogFormat::Json)]),
         level: reader.optional("log.level", |text| Ok(text.to_owned())).unwrap_or_else(|| "info".to_owned()),
     };
-    let config = Config { data: data_folder, edge, journal, sink, kafka, clickhouse, load, reports, catalog, control, ops, geo, keys, log };
+    let config = Config {
+        data: data_folder,
+        edge,
+        journal,
+        sink,
+        kafka,
+        clickhouse,
+        load,
+        reports,
+        catalog,
+        control,
+        ops,
+        geo,
+        keys,
+        log,
+    };
     check_together(&config, &mut reader);
     Ok((config, reader.finish()))
 }

@@ -201,7 +201,8 @@ fn check_together(stores: &Stores, reader: &mut Reader) {
         reader.mistake("kafka.brokers", "is empty, but sink.kind is kafka: give at least one host:port");
     }
     if stores.sink.kind == SinkKind::ClickHouse && stores.clickhouse.url.is_empty() {
-        reader.mistake("clickhouse.url", "is empty, but sink.kind is clickhouse: give an address like http://host:8123");
+        reader
+            .mistake("clickhouse.url", "is empty, but sink.kind is clickhouse: give an address like http://host:8123");
     }
     let protected = stores.kafka.security != Security::Plaintext;
     if protected && cfg!(not(feature = "kafka-ssl")) && cfg!(not(feature = "kafka-ssl-vendored")) {

@@ -206,8 +206,9 @@ pub const SUMS_LAG_MAX_EVENTS: u64 = 50_000;
 pub const SUMS_KEYS_MAX: usize = 50_000;
 /// Events that one row may stand for. 2^22 such rows still sum up below 2^63.
 pub const EVENT_COUNT_MAX: u64 = 1 << 40;
-/// Time of an event: the last millisecond of the year 9999, as RFC 3339 can write it.
-pub const EVENT_TIME_MAX_MS: i64 = 253_402_300_799_999;
+/// Time of an event: the last millisecond of the year 2099. ClickHouse's DateTime ends in 2106, and a row expires
+/// some time after the event.
+pub const EVENT_TIME_MAX_MS: i64 = 4_102_444_799_999;
 /// Rows that an export reads at once.
 pub const EXPORT_PAGE_ROWS: u32 = 2_000;
 

@@ -17,6 +17,7 @@ pub mod clickhouse;
 #[cfg(test)]
 pub(crate) mod model;
 pub mod question;
+pub mod record;
 pub mod rows;
 pub mod sqlite;
 

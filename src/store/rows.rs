@@ -185,7 +185,7 @@ pub fn event(event: &Event) -> [Cell; 31] {
 }
 
 /// `203.0.113.0/24` or `2001:db8:1::/48`; empty when there is none.
-fn address(cut: &[u8]) -> String {
+pub(super) fn address(cut: &[u8]) -> String {
     match *cut {
         [a, b, c] => format!("{}/24", Ipv4Addr::new(a, b, c, 0)),
         [a, b, c, d, e, f] => {

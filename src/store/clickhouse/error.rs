@@ -163,11 +163,14 @@ mod tests {
 
     #[test]
     fn exceptions_are_sorted_by_their_code_and_say_what_to_do() {
-        let missing = exception("Code: 60. DB::Exception: Table fingerpost.events does not exist. (UNKNOWN_TABLE) (version 25.8.2.1)");
+        let missing = exception(
+            "Code: 60. DB::Exception: Table fingerpost.events does not exist. (UNKNOWN_TABLE) (version 25.8.2.1)",
+        );
         assert_eq!(
             missing,
             StoreError::Fatal(
-                "a table is missing: run `fingerpost migrate`: Table fingerpost.events does not exist. (UNKNOWN_TABLE)".into()
+                "a table is missing: run `fingerpost migrate`: Table fingerpost.events does not exist. (UNKNOWN_TABLE)"
+                    .into()
             )
         );
         for code in [159, 210, 241, 252, 242, 999, 236, 243] {

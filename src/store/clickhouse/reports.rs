@@ -4,71 +4,33 @@
 //! just then may be in the rows and not yet in the sums. Nothing hides doubles (no FINAL, no DISTINCT): that there are none
 //! is the sink's promise.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use clickhouse::{Client, Compression, RowOwned, RowRead, query::Query};
+use std::collections::BTreeMap;
 
 use super::{
+    Store,
     super::{
         BoxFuture, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, in_order,
     },
     answer::{Clicks, Link, Reach, Stored},
-    error::sort,
     question::{COUNTED, Table, bind, codes, grouping, hours, milliseconds},
 };
-use crate::{
-    config::stores,
-    core::{
-        code::Code,
-        event::Event,
-        time::Millis,
-    },
-};
+use crate::core::{code::Code, event::Event, time::Millis};
 
 /// Answers from ClickHouse; cheap to clone. It connects when it is first asked.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ClickHouseReports {
-    client: Client,
-    url: String,
-    timeout: Duration,
-}
-
-impl std::fmt::Debug for ClickHouseReports {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClickHouseReports").field("url", &self.url).finish_non_exhaustive()
-    }
+    store: Store,
 }
 
 impl ClickHouseReports {
-    pub fn new(config: &stores::ClickHouse) -> ClickHouseReports {
-        let compression = match config.compression {
-            stores::Compression::None => Compression::None,
-            stores::Compression::Lz4 | stores::Compression::Zstd => Compression::Lz4,
-        };
-        let mut client = Client::default()
-            .with_url(&config.url)
-            .with_database(&config.database)
-            .with_compression(compression)
-            // Whoever has stopped waiting should not keep the server busy.
-            .with_setting("max_execution_time", config.timeout.as_secs().max(1).to_string());
-        if !config.user.is_empty() {
-            client = client.with_user(&config.user).with_password(config.password.expose());
-        }
-        ClickHouseReports { client, url: config.url.clone(), timeout: config.timeout }
-    }
-
-    async fn all<T: RowOwned + RowRead>(&self, query: Query) -> Result<Vec<T>, ReportError> {
-        match tokio::time::timeout(self.timeout, query.fetch_all()).await {
-            Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(error)) => Err(sort(&error, &self.url).into()),
-            Err(_) => Err(sort(&clickhouse::error::Error::TimedOut, &self.url).into()),
-        }
+    pub fn new(store: Store) -> ClickHouseReports {
+        ClickHouseReports { store }
     }
 
     async fn reach_rows(&self, query: &ReachQuery) -> Result<Vec<ReachRow>, ReportError> {
         let mut rows = BTreeMap::<Vec<String>, ReachRow>::new();
-        let asked = bind(self.client.query(&reach_text(query)), &query.filter);
-        for row in self.all::<Reach>(asked).await? {
+        let asked = bind(self.store.ask(&reach_text(query)), &query.filter);
+        for row in self.store.rows::<Reach>(asked).await? {
             let entry = rows.entry(row.key).or_default();
             entry.views += row.views;
             entry.clicks += row.clicks;
@@ -82,7 +44,7 @@ impl ClickHouseReports {
 
     async fn link_rows(&self, filter: &Filter) -> Result<Vec<LinkRow>, ReportError> {
         let mut rows = BTreeMap::<[String; 3], LinkRow>::new();
-        for row in self.all::<Link>(bind(self.client.query(&links_text(filter)), filter)).await? {
+        for row in self.store.rows::<Link>(bind(self.store.ask(&links_text(filter)), filter)).await? {
             let line = rows.entry([row.link, row.partner, row.ad]).or_default();
             line.views += row.views;
             line.clicks += row.clicks;
@@ -108,7 +70,7 @@ impl ClickHouseReports {
         after: Option<EventCursor>,
         limit: u32,
     ) -> Result<Vec<Event>, ReportError> {
-        let mut query = bind(self.client.query(&events_text(filter, after.is_some())), filter).param("limit", limit);
+        let mut query = bind(self.store.ask(&events_text(filter, after.is_some())), filter).param("limit", limit);
         if let Some(since) = filter.since {
             query = query.param("since_ms", milliseconds(since));
         }
@@ -119,14 +81,14 @@ impl ClickHouseReports {
             let id = data_encoding::HEXLOWER.encode(&id.0);
             query = query.param("after_ms", milliseconds(time)).param("after_id", id);
         }
-        Ok(self.all::<Stored>(query).await?.into_iter().map(Event::from).collect())
+        Ok(self.store.rows::<Stored>(query).await?.into_iter().map(Event::from).collect())
     }
 
     async fn clicks_of(&self, links: &[Code]) -> Result<Vec<(Code, u64)>, ReportError> {
         let codes: Vec<&str> = links.iter().map(Code::as_str).collect();
         let text = "SELECT link, toUInt64(sum(f.count) - sum(f.over)) AS clicks FROM funnel AS f \
                     WHERE kind = 'click' AND link IN {links:Array(String)} GROUP BY link";
-        let rows = self.all::<Clicks>(self.client.query(text).param("links", codes)).await?;
+        let rows = self.store.rows::<Clicks>(self.store.ask(text).param("links", codes)).await?;
         let known: BTreeMap<String, u64> = rows.into_iter().map(|row| (row.link, row.clicks)).collect();
         Ok(links.iter().map(|link| (link.clone(), known.get(link.as_str()).copied().unwrap_or(0))).collect())
     }

@@ -14,7 +14,7 @@
 //! | file | what |
 //! |---|---|
 //! | `migrations/` | the schema, for analysts too: `event_log`, `reach`, `missing` are views to ask |
-//! | `record.rs` | an event to a row and back; which events cannot be stored |
+//! | `record.rs` | an event to a row and back |
 //! | `sums.rs` | the sums that are not written yet |
 //! | `sink.rs` | writing |
 //! | `reports.rs` | reading |

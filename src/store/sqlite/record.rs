@@ -1,4 +1,4 @@
-//! An event to a row and back, and which events a row cannot hold.
+//! An event to a row and back.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,10 +7,7 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use crate::core::{
-    event::{Event, EventRef},
-    limits::{EVENT_COUNT_MAX, EVENT_TIME_MAX_MS},
-};
+use crate::core::event::{Event, EventRef};
 
 /// Columns of `events` without `seq`, in the order of the fields of [`Event`].
 pub(super) const COLUMNS: [&str; 31] = [
@@ -32,27 +29,6 @@ pub(super) static INSERTS: LazyLock<[Arc<str>; 4]> = LazyLock::new(|| {
         format!("INSERT INTO events ({}) VALUES {}", COLUMNS.join(","), vec![row; rows].join(",")).into()
     })
 });
-
-/// The event in these bytes, or why it cannot be stored.
-pub(super) fn decode(bytes: &[u8]) -> Result<EventRef<'_>, String> {
-    let event = EventRef::decode(bytes).map_err(|error| format!("not an event: {error}"))?;
-    let wrong = if event.id.len() != 16 {
-        "id is not 16 bytes"
-    } else if !(0..=EVENT_TIME_MAX_MS).contains(&event.time_ms) {
-        "time_ms is not between the years 1970 and 9999"
-    } else if event.count > EVENT_COUNT_MAX {
-        "count is more than one row can stand for"
-    } else if !matches!(event.visitor.len(), 0 | 16) {
-        "visitor is not 16 bytes"
-    } else if !matches!(event.click.len(), 0 | 16) {
-        "click is not 16 bytes"
-    } else if !matches!(event.address.len(), 0 | 3 | 6) {
-        "address is not cut to 3 or 6 bytes"
-    } else {
-        return Ok(event);
-    };
-    Err(wrong.to_owned())
-}
 
 /// Binds one event's columns.
 pub(super) fn bind(event: &EventRef<'_>, row: &mut Binder) {

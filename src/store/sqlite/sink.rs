@@ -9,7 +9,7 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection, sqlite::SqlitePool};
 
 use super::{
-    super::{Batch, BoxFuture, Sink, SinkError, Stored},
+    super::{Batch, BoxFuture, Sink, SinkError, Stored, record as shared},
     error::{Verdict, sort},
     record::{self, Binder, CHUNKS, COLUMNS},
     sums::{Key, Sum, Sums},
@@ -147,7 +147,7 @@ impl SqliteSink {
         for batch in batches {
             let next = positions.entry(batch.lane).or_default();
             for (sequence, body) in batch.records.iter().filter(|(sequence, _)| sequence >= next) {
-                match record::decode(body) {
+                match shared::decode(body) {
                     Ok(event) => decoded.push(Decoded { lane: batch.lane, sequence: *sequence, body, event }),
                     Err(reason) => {
                         self.set_aside(&mut transaction, batch.lane, *sequence, body, &reason).await?;

@@ -65,7 +65,7 @@ async fn compare(events: Vec<Event>, cut: usize, questions: &[ReachQuery], page:
     database.insert(second, first.len() as u64).await;
     let folder = tempfile::tempdir().unwrap();
     let sqlite = sqlite(&folder, &events).await;
-    let clickhouse = ClickHouseReports::new(&database.config);
+    let clickhouse = ClickHouseReports::new(database.store.clone());
     let model = Model::new(events.clone());
     for question in questions {
         let expected = model.reach(question).await.unwrap();

@@ -1,0 +1,127 @@
+//! Migrations: repeatable, honest about what they will do, and clear when the database is not theirs.
+
+use std::time::Duration;
+
+use fingerpost::store::clickhouse::{Store, StoreError};
+
+use crate::{
+    block_on,
+    engine::{Database, Engine, migrate},
+};
+
+#[test]
+fn a_migration_is_repeatable_and_a_look_changes_nothing() {
+    block_on(async {
+        let engine = Engine::start();
+        let database = Database::empty(engine.settings());
+        let store = &database.store;
+        let look = store.pending().await.unwrap();
+        assert_eq!(look, store.pending().await.unwrap(), "a look changes nothing");
+        let missing = store.check_schema().await.unwrap_err();
+        assert!(matches!(&missing, StoreError::Fatal(text) if text.contains("run `fingerpost migrate`")), "{missing}");
+        let said: Vec<&str> = look.iter().map(|change| change.what.as_str()).collect();
+        assert!(said[0].starts_with("create the database"), "{said:?}");
+        assert!(said[1].starts_with("apply version 1 (001_events): events, set_aside, positions"), "{said:?}");
+        for change in &look {
+            store.apply(change).await.unwrap();
+            store.apply(change).await.unwrap();
+        }
+        store.check_schema().await.unwrap();
+        assert_eq!(store.pending().await.unwrap(), []);
+        assert_eq!(database.numbers("count(), uniqExact(version)", "DB.schema_versions").await, [3, 3]);
+        // A migration that was cut short is an older schema, and is run again.
+        database.run("ALTER TABLE DB.schema_versions DELETE WHERE version >= 2 SETTINGS mutations_sync = 1").await;
+        let older = store.check_schema().await.unwrap_err().to_string();
+        assert_eq!(older, "the database has schema version 1, this program needs 3: run `fingerpost migrate`");
+        migrate(store).await;
+        store.check_schema().await.unwrap();
+    });
+}
+
+#[test]
+fn a_newer_a_foreign_and_a_damaged_schema_are_told_apart() {
+    block_on(async {
+        let engine = Engine::start();
+        let database = Database::new(&engine).await;
+        let store = &database.store;
+        database.run("DROP VIEW DB.funnel_daily_mv").await;
+        let dropped = store.check_schema().await.unwrap_err().to_string();
+        assert!(dropped.starts_with("funnel_daily_mv was dropped by hand: run `fingerpost migrate`"), "{dropped}");
+        let changes = store.pending().await.unwrap();
+        assert_eq!(changes[0].what, "make again what was dropped by hand: funnel_daily_mv");
+        migrate(store).await;
+        store.check_schema().await.unwrap();
+
+        database.run("INSERT INTO DB.schema_versions VALUES (7, '007_later', 'x', now64(3), '9.9')").await;
+        let newer = "this program knows schema version 3, the database has 7: update the program";
+        assert_eq!(store.check_schema().await.unwrap_err().to_string(), newer);
+        assert_eq!(store.pending().await.unwrap_err().to_string(), newer);
+        database.run("ALTER TABLE DB.schema_versions DELETE WHERE version = 7 SETTINGS mutations_sync = 1").await;
+        database
+            .run("ALTER TABLE DB.schema_versions UPDATE checksum = 'x' WHERE version = 2 SETTINGS mutations_sync = 1")
+            .await;
+        let foreign = store.check_schema().await.unwrap_err().to_string();
+        assert!(foreign.contains("other texts than this program's (002_rollups)"), "{foreign}");
+    });
+}
+
+#[test]
+fn retention_follows_the_setting() {
+    block_on(async {
+        let engine = Engine::start();
+        let mut database = Database::new(&engine).await;
+        for (days, said) in
+            [(400, "keep events for 400 days"), (30, "keep events for 30 days"), (0, "keep events for ever")]
+        {
+            database.settings.retention = Duration::from_secs(days * 86_400);
+            let store = Store::new(&database.settings).unwrap();
+            let changes = store.pending().await.unwrap();
+            assert!(changes.len() == 1 && changes[0].what.starts_with(said), "{changes:?}");
+            migrate(&store).await;
+            assert_eq!(store.pending().await.unwrap(), []);
+        }
+    });
+}
+
+#[test]
+fn both_forms_are_clickhouse_to_its_own_parser() {
+    block_on(async {
+        let engine = Engine::start();
+        let mut settings = engine.settings();
+        settings.cluster = "main".to_owned();
+        let statements = Store::new(&settings).unwrap().statements().unwrap();
+        assert!(statements.len() > 15);
+        for statement in statements {
+            assert!(statement.contains(" ON CLUSTER `main`"), "{statement}");
+            assert!(!statement.contains("ENGINE") || statement.contains("Replicated"), "{statement}");
+            let quoted = statement.replace('\\', "\\\\").replace('\'', "\\'");
+            let parsed = Database::empty(engine.settings())
+                .numbers(&format!("length(formatQuery('{quoted}'))"), "system.one")
+                .await;
+            assert!(parsed[0] > 0);
+        }
+    });
+}
+
+#[test]
+fn a_server_that_refuses_or_is_not_there_is_one_clear_line() {
+    block_on(async {
+        let engine = Engine::with(&["clickhouse", "--password", "right"]);
+        let mut settings = engine.settings();
+        settings.user = "default".to_owned();
+        settings.password = fingerpost::config::secret::Secret::new("wrong");
+        let refused = Store::new(&settings).unwrap().check_schema().await.unwrap_err();
+        assert!(
+            matches!(&refused, StoreError::Fatal(text) if text.contains("clickhouse.password") && !text.contains('\n')),
+            "{refused}"
+        );
+        settings.password = fingerpost::config::secret::Secret::new("right");
+        migrate(&Store::new(&settings).unwrap()).await;
+        engine.kill();
+        let away = Store::new(&settings).unwrap().check_schema().await.unwrap_err();
+        assert!(
+            matches!(&away, StoreError::Retry(text) if text.contains("does not answer at http://127.0.0.1:") && !text.contains('\n')),
+            "{away}"
+        );
+    });
+}
