@@ -22,7 +22,8 @@ def create(home, options):
 
 def launch(home, known):
     port = known["url"].rpartition(":")[2]
-    env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", FINGERPOST_STACK_PASSWORD=known.get("password", ""))
+    env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", TZ="UTC",
+               FINGERPOST_STACK_PASSWORD=known.get("password", ""))
     return process.spawn(
         [sys.executable, os.path.join(install.HERE, "clickhouse_front.py"), "--modules", install.clickhouse(),
          "--port", port, "--home", home],

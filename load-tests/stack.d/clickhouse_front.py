@@ -41,6 +41,7 @@ SUBQUERY_TEXT_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
 INSERT_DATA = re.compile(r"^(?P<into>\s*INSERT\s+INTO\b.*?)(?P<settings>\s+SETTINGS\s.*?)?"
                          r"\s+FORMAT\s+(?P<form>\w+)\s*;?\s*$", re.IGNORECASE | re.DOTALL)
+READS = re.compile(r"[\s(]*(SELECT|WITH|SHOW|DESC|DESCRIBE|EXPLAIN|EXISTS|SET|USE)\b", re.IGNORECASE)
 # What may hold a semicolon without ending the statement.
 OPAQUE = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|`(?:[^`\\]|\\.)*`|--[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -131,7 +132,7 @@ class Handler(BaseHTTPRequestHandler):
             if not re.fullmatch(r"\w+", key):
                 raise Failed(115, f"Code: 115. DB::Exception: Unknown setting {key!r}. (UNKNOWN_SETTING)")
         sql = known.get("query", "")
-        data = INSERT_DATA.match(sql) if size else None
+        data = INSERT_DATA.match(sql)  # an empty body is an insert of no rows
         if data is not None:
             sql = (f"{data['into']} FROM INFILE {quoted(path)} COMPRESSION 'none'{data['settings'] or ''} "
                    f"FORMAT {data['form']}")
@@ -143,6 +144,10 @@ class Handler(BaseHTTPRequestHandler):
         if not sql.strip():
             raise Failed(62, "Code: 62. DB::Exception: Syntax error: failed at position 1 (end of query): . Empty query. "
                              "(SYNTAX_ERROR)")
+        if self.command == "GET" and not READS.match(OPAQUE.sub(" ", sql)):
+            raise Failed(164, "Code: 164. DB::Exception: default: Cannot execute query in readonly mode. For queries over "
+                              "HTTP, method GET implies readonly. You should use method POST for modifying queries. "
+                              f"(READONLY) (version {Engine.version})")
         form = self.headers.get("X-ClickHouse-Format") or known.get("default_format") or "TabSeparated"
         began = time.monotonic_ns()
         result = self.server.engine.run(
@@ -155,8 +160,7 @@ class Handler(BaseHTTPRequestHandler):
         summary |= {f"{kind}_rows": result.rows_read(), f"{kind}_bytes": result.bytes_read()}
         self.send(200, result.bytes(), {
             "X-ClickHouse-Summary": json.dumps({key: str(value) for key, value in summary.items()}),
-            "X-ClickHouse-Format": form, "X-ClickHouse-Query-Id": known.get("query_id", ""),
-            "X-ClickHouse-Timezone": "UTC"})
+            "X-ClickHouse-Query-Id": known.get("query_id", ""), "X-ClickHouse-Timezone": "UTC"})
 
     def form(self, pairs, path, size):
         """The parts of a form's body are parameters like the URL's: how the client sends a query with `{name: Type}`."""

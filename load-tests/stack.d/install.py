@@ -33,8 +33,8 @@ def cache():
 def kafka():
     """The folder of Kafka's jars."""
     place = os.path.join(cache(), f"kafka-{KAFKA}")
-    with locked():
-        if not os.path.isdir(place):
+    with locked(place) as missing:
+        if missing:
             need("java", "Java 17 or newer runs Kafka", "openjdk-17-jre-headless")
             need("mvn", "Maven fetches Kafka", "maven")
             say(f"fetching Apache Kafka {KAFKA} from Maven Central")
@@ -51,8 +51,8 @@ def clickhouse():
     """The folder of the ClickHouse engine's Python modules."""
     tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
     place = os.path.join(cache(), f"{WHEELS[0].replace('==', '-')}-{tag}")
-    with locked():
-        if not os.path.isdir(place):
+    with locked(place) as missing:
+        if missing:
             say(f"fetching {', '.join(WHEELS)} from PyPI (850 MB on disk)")
             with beside(place) as fresh:
                 # Without dependencies: pandas and pyarrow, 350 MB, serve data frames only.
@@ -66,7 +66,10 @@ def clickhouse():
 
 def postgres():
     """The folder of PostgreSQL's programs, the newest that is installed."""
-    with locked():
+    found = postgres_programs()
+    if found:
+        return found
+    with locked(""):
         found = postgres_programs()
         if not found:
             if os.geteuid() != 0 or not shutil.which("apt-get"):
@@ -103,12 +106,19 @@ def need(program, why, package):
 
 
 @contextlib.contextmanager
-def locked():
-    """One fetches, the others wait and find it there."""
+def locked(place):
+    """One fetches, the others wait and find it there: whether the place is still missing. No lock when it is not."""
+    if os.path.isdir(place):
+        yield False
+        return
     os.makedirs(cache(), exist_ok=True)
     with open(os.path.join(cache(), "install.lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another stack is fetching; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not os.path.isdir(place)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import base64
 import os
-import shutil
 import subprocess
 import uuid
 
@@ -24,9 +23,10 @@ node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listeners=PLAINTEXT://127.0.0.1:{plain},CONTROLLER://127.0.0.1:{controller}{sasl_listener}
-advertised.listeners=PLAINTEXT://127.0.0.1:{plain}{sasl_listener}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={listeners}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,\
+SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
 log.dirs={data}
 auto.create.topics.enable=false
 delete.topic.enable=true
@@ -53,37 +53,70 @@ log.segment.bytes=134217728
 controlled.shutdown.enable=false
 """
 
+# For each listener that wants SASL. OAUTHBEARER takes unsecured tokens: Kafka's own validator for development.
 SASL_PROPERTIES = """\
-sasl.enabled.mechanisms=SCRAM-SHA-256,PLAIN
-listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=\
+listener.name.{name}.sasl.enabled.mechanisms=SCRAM-SHA-256,PLAIN,OAUTHBEARER
+listener.name.{name}.scram-sha-256.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
-listener.name.sasl_plaintext.plain.sasl.jaas.config=\
+listener.name.{name}.plain.sasl.jaas.config=\
 org.apache.kafka.common.security.plain.PlainLoginModule required user_{user}="{password}";
+listener.name.{name}.oauthbearer.sasl.jaas.config=\
+org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="{user}";
+"""
+
+TLS_PROPERTIES = """\
+ssl.keystore.type=PEM
+ssl.keystore.location={home}/tls.pem
 """
 
 
 def create(home, options):
     """Draws ports, writes the properties and formats the log folder; what the outside is told."""
-    plain, controller, sasl = ports.free(3)
-    text = PROPERTIES.format(
-        plain=plain, controller=controller, data=os.path.join(home, "data"),
-        sasl_listener=f",SASL_PLAINTEXT://127.0.0.1:{sasl}" if options.sasl else "")
-    known = {"brokers": f"127.0.0.1:{plain}"}
+    wanted = [("PLAINTEXT", "brokers", True), ("SSL", "tls_brokers", options.tls),
+              ("SASL_PLAINTEXT", "sasl_brokers", options.sasl),
+              ("SASL_SSL", "sasl_tls_brokers", options.sasl and options.tls)]
+    wanted = [(name, key) for name, key, yes in wanted if yes]
+    controller, *drawn = ports.free(1 + len(wanted))
+    known = {key: f"127.0.0.1:{port}" for (_, key), port in zip(wanted, drawn)}
+    text = PROPERTIES.format(controller=controller, data=os.path.join(home, "data"),
+                             listeners=",".join(f"{name}://{known[key]}" for name, key in wanted))
     scram = []
+    if options.tls:
+        known["tls_ca"] = certificate(home)
+        text += TLS_PROPERTIES.format(home=home)
     if options.sasl:
-        text += SASL_PROPERTIES.format(user=SASL_USER, password=SASL_PASSWORD)
-        known |= {"sasl_brokers": f"127.0.0.1:{sasl}", "sasl_user": SASL_USER, "sasl_password": SASL_PASSWORD}
+        known |= {"sasl_user": SASL_USER, "sasl_password": SASL_PASSWORD}
         scram = ["--add-scram", f"SCRAM-SHA-256=[name={SASL_USER},password={SASL_PASSWORD}]"]
+        for name, _ in wanted:
+            if name.startswith("SASL"):
+                text += SASL_PROPERTIES.format(name=name.lower(), user=SASL_USER, password=SASL_PASSWORD)
     properties = os.path.join(home, "server.properties")
     with open(properties, "w", encoding="utf-8") as file:
         file.write(text)
-    shutil.rmtree(os.path.join(home, "data"), ignore_errors=True)
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    done = subprocess.run([*java(home), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties, *scram],
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    if done.returncode != 0:
-        raise Problem(f"Kafka's StorageTool cannot format {home}: {(done.stderr or done.stdout).strip()}")
+    run([*java(home), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties, *scram],
+        f"Kafka's StorageTool cannot format {home}")
     return known
+
+
+def certificate(home):
+    """A certificate for 127.0.0.1 that vouches for itself; its path. The broker reads it with its key from tls.pem."""
+    install.need("openssl", "it makes Kafka's certificate", "openssl")
+    key, own = os.path.join(home, "key.pem"), os.path.join(home, "ca.pem")
+    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3650",
+         "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", key, "-out", own],
+        "openssl cannot make a certificate")
+    with open(os.path.join(home, "tls.pem"), "w", encoding="utf-8") as both:
+        for path in (key, own):
+            with open(path, encoding="utf-8") as file:
+                both.write(file.read())
+    return own
+
+
+def run(argv, problem):
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    if done.returncode != 0:
+        raise Problem(f"{problem}: {(done.stderr or done.stdout).strip()}")
 
 
 def java(home):

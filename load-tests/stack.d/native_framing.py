@@ -46,7 +46,10 @@ class Decompressor:
             return data[HEADER_BYTES:], end
         if method != LZ4:
             raise Corrupt(89, f"Unknown compression method: {method:#x}")
-        return self.lz4_block.decompress(data[HEADER_BYTES:], uncompressed_size=plain_size), end
+        try:
+            return self.lz4_block.decompress(data[HEADER_BYTES:], uncompressed_size=plain_size), end
+        except (self.lz4_block.LZ4BlockError, ValueError) as error:
+            raise Corrupt(271, f"Cannot decompress: {error}") from None
 
     def finish(self):
         if self.rest:

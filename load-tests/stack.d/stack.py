@@ -76,8 +76,9 @@ class Stack:
 
     def up(self, names, options):
         """Makes what is not there and starts what does not run, all parts at the same time."""
-        if options.sasl and "kafka" in self.known and "sasl_brokers" not in self.known["kafka"]:
-            raise Problem(f"the Kafka in {self.dir} was made without --sasl: `stack down kafka --remove` first")
+        for option in ("sasl", "tls"):
+            if getattr(options, option) and f"{option}_brokers" not in self.known.get("kafka", {f"{option}_brokers": ""}):
+                raise Problem(f"the Kafka in {self.dir} was made without --{option}: `stack down kafka --remove` first")
         for name in names:
             getattr(install, name)()
         waiting = {}
