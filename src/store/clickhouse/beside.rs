@@ -49,8 +49,7 @@ impl Store {
             block::bytes(&row.body, &mut data);
             data.extend_from_slice(&row.at.0.to_le_bytes());
         }
-        let sql =
-            "INSERT INTO {database}.set_aside (source, partition, offset, reason, body, at) FORMAT RowBinary";
+        let sql = "INSERT INTO {database}.set_aside (source, partition, offset, reason, body, at) FORMAT RowBinary";
         self.send(sql, &data, "", "").await
     }
 

@@ -48,12 +48,8 @@ pub(super) fn bind(mut query: Query, filter: &Filter) -> Query {
     if let Some(until) = filter.until {
         query = query.param("until", seconds(until.plus(HOUR_MS - 1).hour()));
     }
-    let named = [
-        ("program", &filter.program),
-        ("link", &filter.link),
-        ("partner", &filter.partner),
-        ("ad", &filter.ad),
-    ];
+    let named =
+        [("program", &filter.program), ("link", &filter.link), ("partner", &filter.partner), ("ad", &filter.ad)];
     for (name, code) in named {
         if let Some(code) = code {
             query = query.param(name, code.as_str());

@@ -7,10 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::{
+    super::{BoxFuture, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, in_order},
     Store,
-    super::{
-        BoxFuture, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, in_order,
-    },
     answer::{Clicks, Link, Reach, Stored},
     question::{COUNTED, Table, bind, codes, grouping, hours, milliseconds},
 };
@@ -55,10 +53,8 @@ impl ClickHouseReports {
                 line.last_click = Some(Millis(row.last_click_ms));
             }
         }
-        let mut rows: Vec<LinkRow> = rows
-            .into_iter()
-            .map(|([link, partner, ad], row)| LinkRow { link, partner, ad, ..row })
-            .collect();
+        let mut rows: Vec<LinkRow> =
+            rows.into_iter().map(|([link, partner, ad], row)| LinkRow { link, partner, ad, ..row }).collect();
         // Stable: lines with the same clicks stay in the order of their keys.
         rows.sort_by_key(|row| std::cmp::Reverse(row.clicks));
         Ok(rows)

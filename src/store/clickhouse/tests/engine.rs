@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use prost::Message;
-use uuid::Uuid;
 
 use crate::{
     config::{secret::Secret, stores},
@@ -12,6 +11,7 @@ use crate::{
         clickhouse::{Block, Store},
         record,
     },
+    testing::{Part, Stack, unique},
 };
 
 pub(super) struct Database {
@@ -21,9 +21,9 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) async fn new() -> Database {
-        let name = format!("case_{}", Uuid::new_v4().simple());
+        let name = unique("case");
         let settings = stores::ClickHouse {
-            url: crate::testing::clickhouse().to_owned(),
+            url: Stack::shared(&[Part::Clickhouse]).clickhouse_url(),
             database: name.clone(),
             user: String::new(),
             password: Secret::default(),
