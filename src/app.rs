@@ -38,6 +38,7 @@ mod click_limits;
 mod demo;
 pub(crate) mod keys;
 mod lanes;
+pub(crate) mod load;
 mod reload;
 pub(crate) mod reports;
 mod scrape;

@@ -12,6 +12,7 @@ mod export_events;
 mod import;
 mod journal;
 mod keys;
+mod load;
 mod report;
 mod serve;
 
@@ -52,6 +53,8 @@ impl Global {
 enum Command {
     /// Answer tracking links, record clicks, serve the API
     Serve(serve::Args),
+    /// Bring events from Kafka to ClickHouse
+    Load(load::Args),
     /// Read programs, links, partners, ads or share links from a CSV file
     Import(import::Args),
     /// Write programs, links, partners, ads, share links or events
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let result = match command {
         Command::Serve(args) => serve::run(&global, args),
+        Command::Load(args) => load::run(&global, args),
         Command::Import(args) => import::run(&global, args),
         Command::Export(args) => export::run(&global, args),
         Command::Report(args) => report::run(&global, args),

@@ -64,6 +64,8 @@ pub struct Kafka {
     pub sasl_mechanism: Mechanism,
     pub username: String,
     pub password: Secret,
+    /// File with the token of OAUTHBEARER; read again before the token ends.
+    pub token_file: String,
     /// PEM file of who may sign the broker's certificate; empty takes the system's.
     pub ca_file: String,
     /// Further settings of librdkafka, by their own names. They win over ours.
@@ -124,7 +126,11 @@ pub(super) fn read(reader: &mut Reader) -> Stores {
     let kafka = read_kafka(reader);
     let clickhouse = read_clickhouse(reader);
     let load = Load {
-        batch_max_events: reader.integer("load.batch_max_events", limits::LOAD_BATCH_EVENTS, 1..=1_000_000),
+        batch_max_events: reader.integer(
+            "load.batch_max_events",
+            limits::LOAD_BATCH_EVENTS,
+            1..=limits::LOAD_BATCH_EVENTS_MAX,
+        ),
         batch_max_age: reader.duration("load.batch_max_age", Duration::from_secs(1)),
         source: reader.optional("load.source", |text| Ok(text.to_owned())),
     };
@@ -167,6 +173,7 @@ fn read_kafka(reader: &mut Reader) -> Kafka {
         ),
         username: reader.text("kafka.username", ""),
         password: reader.secret("kafka.password"),
+        token_file: reader.text("kafka.token_file", ""),
         ca_file: reader.text("kafka.ca_file", ""),
         options: reader.table("kafka.options"),
     }
@@ -214,5 +221,8 @@ fn check_together(stores: &Stores, reader: &mut Reader) {
     let sasl = matches!(stores.kafka.security, Security::SaslPlaintext | Security::SaslSsl);
     if sasl && stores.kafka.sasl_mechanism != Mechanism::OauthBearer && stores.kafka.username.is_empty() {
         reader.mistake("kafka.username", "is empty, but kafka.security asks for SASL: give the user and its password");
+    }
+    if sasl && stores.kafka.sasl_mechanism == Mechanism::OauthBearer && stores.kafka.token_file.is_empty() {
+        reader.mistake("kafka.token_file", "is empty, but kafka.sasl_mechanism is OAUTHBEARER: name the token's file");
     }
 }

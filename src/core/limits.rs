@@ -197,6 +197,12 @@ pub const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Events of one Kafka partition in one insert.
 pub const LOAD_BATCH_EVENTS: u64 = 100_000;
+/// The most that can be configured for it.
+pub const LOAD_BATCH_EVENTS_MAX: u64 = 250_000;
+/// Offsets that such a range may span: ends of transactions have offsets of their own.
+pub const LOAD_DOUBT_OFFSETS: u64 = 4 * LOAD_BATCH_EVENTS_MAX;
+/// Bytes of one partition in one insert, as they stand in Kafka.
+pub const LOAD_BATCH_BYTES: usize = 32 * 1024 * 1024;
 
 // === Event store ===
 

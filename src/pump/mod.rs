@@ -20,6 +20,7 @@
 //! | `lanes.rs` | what the pump needs of a journal: two traits |
 //! | `feed.rs` | the lanes in hand: reading batches, progress, removal |
 //! | `backoff.rs` | how long to wait |
+//! | `load/` | the other pump: from Kafka to ClickHouse |
 
 use std::{io, thread, time::Duration};
 
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 mod backoff;
 mod feed;
 mod lanes;
+pub mod load;
 #[cfg(test)]
 mod tests;
 
@@ -108,7 +110,10 @@ impl Pump {
     pub fn spawn(self, shutdown: CancellationToken) -> io::Result<thread::JoinHandle<io::Result<Outcome>>> {
         thread::Builder::new().name("pump".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            Ok(runtime.block_on(self.run(shutdown)))
+            let outcome = runtime.block_on(self.run(shutdown));
+            // A call of the sink that was given up may still block a thread of the runtime: it is not waited for.
+            runtime.shutdown_background();
+            Ok(outcome)
         })
     }
 

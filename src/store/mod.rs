@@ -4,7 +4,7 @@
 //! **Exactly once:** a [`Sink`] stores a batch *and* the journal position that the batch reaches in one atomic step, and
 //! says on start which position it holds. Whoever feeds it resumes there. Nothing else needs to be clever.
 
-use std::{collections::HashMap, future::Future, pin::Pin};
+use std::{collections::HashMap, future::Future, pin::Pin, time::Duration};
 
 use crate::core::{
     code::Code,
@@ -14,6 +14,7 @@ use crate::core::{
 };
 
 pub mod clickhouse;
+pub mod kafka;
 #[cfg(test)]
 pub(crate) mod model;
 pub mod question;
@@ -63,6 +64,87 @@ pub trait Sink: Send {
     fn store<'a>(&'a mut self, batches: &'a [Batch]) -> BoxFuture<'a, Result<Stored, SinkError>>;
     /// Forgets a lane whose folder is gone for good.
     fn forget(&mut self, lane: LaneId) -> BoxFuture<'_, Result<(), SinkError>>;
+}
+
+// === From one store to the next ===
+
+/// What a [`Source`] tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened<'a> {
+    /// This partition is ours from now on, with what was last committed for it: an offset (or where it begins) and a note.
+    Given {
+        partition: u32,
+        committed: u64,
+        note: String,
+    },
+    /// It is no longer ours: nothing may be committed for it.
+    Taken {
+        partition: u32,
+    },
+    /// All partitions that we are to have at present have been given.
+    Settled,
+    Record {
+        partition: u32,
+        offset: u64,
+        body: &'a [u8],
+    },
+    /// Everything was told that was there when it was last sought.
+    End {
+        partition: u32,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Try again later.
+    #[error("{0}")]
+    Retry(String),
+    /// Trying again will not help until somebody acts; the message says how.
+    #[error("{0}")]
+    Fatal(String),
+    /// The partition was given to somebody else.
+    #[error("partition {0} was given to another loader")]
+    Lost(u32),
+}
+
+/// A log in partitions, shared with others; offsets are committed with a note beside each. Calls block.
+pub trait Source: Send {
+    /// Tells what happened, for at most `patience` and about `events` events; ends early when nothing more is there.
+    fn poll(
+        &mut self,
+        patience: Duration,
+        events: usize,
+        tell: &mut dyn FnMut(Happened<'_>),
+    ) -> Result<(), SourceError>;
+    /// Goes on with this offset. Also ends a pause.
+    fn seek(&mut self, partition: u32, offset: u64) -> Result<(), SourceError>;
+    /// Tells no records of this partition until it is resumed.
+    fn pause(&mut self, partition: u32, paused: bool) -> Result<(), SourceError>;
+    /// Makes it known that everything below `next` is done. It is durable when this returns, and refused when the partition
+    /// is not ours any more.
+    fn commit(&mut self, partition: u32, next: u64, note: &str) -> Result<(), SourceError>;
+    /// The offset behind the last record that there is.
+    fn end(&mut self, partition: u32) -> Result<u64, SourceError>;
+}
+
+/// Records of one partition, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub partition: u32,
+    /// First offset, and the one behind the last; what is between them and not in `records` does not exist.
+    pub start: u64,
+    pub end: u64,
+    /// Offsets and encoded events, ascending.
+    pub records: Vec<(u64, Vec<u8>)>,
+}
+
+/// Where ranges go. Ranges of one partition come in ascending order, each when the one before it is loaded.
+pub trait RangeSink: Send + Sync {
+    /// Takes the partition over: ends what others may still have under way there, then tells the offset behind the highest
+    /// that was ever loaded, also when its row is gone by now.
+    fn take_over(&self, partition: u32) -> BoxFuture<'_, Result<u64, SinkError>>;
+    /// Loads a range once, whatever was loaded of it before. `doubtful`: it may be there already, wholly or in part.
+    fn load<'a>(&'a self, range: &'a Range, doubtful: bool) -> BoxFuture<'a, Result<Stored, SinkError>>;
 }
 
 // === Reports ===

@@ -72,6 +72,21 @@ metrics! {
     SINK_SET_ASIDE = "fingerpost_sink_set_aside_total", "Records that the sink could not take and keeps aside.";
     SINK_RETRIES = "fingerpost_sink_retries_total", "Batches that had to be tried again.";
     SINK_BATCH_SECONDS = "fingerpost_sink_batch_duration_seconds", "Time of one stored batch, seconds.";
+    // kafka
+    KAFKA_QUEUE_MESSAGES = "fingerpost_kafka_queue_messages", "Messages that the Kafka client holds and the broker does not.";
+    KAFKA_QUEUE_BYTES = "fingerpost_kafka_queue_bytes", "Their bytes.";
+    KAFKA_BROKER_RTT_SECONDS = "fingerpost_kafka_broker_rtt_seconds", "Mean round trip to the slowest Kafka broker, seconds.";
+    KAFKA_ERRORS = "fingerpost_kafka_errors_total", "Errors of Kafka, by what they mean: retry, record, renew, fenced, operator.";
+    KAFKA_PRODUCERS = "fingerpost_kafka_producers_total", "Kafka producers that were started; more than one a process: one could not go on.";
+    // loader
+    LOAD_EVENTS = "fingerpost_load_events_total", "Events that the loader brought to ClickHouse.";
+    LOAD_BATCHES = "fingerpost_load_batches_total", "Ranges of offsets that the loader finished.";
+    LOAD_SET_ASIDE = "fingerpost_load_set_aside_total", "Messages that are no events, kept aside in ClickHouse.";
+    LOAD_RETRIES = "fingerpost_load_retries_total", "Steps of the loader that had to be tried again.";
+    LOAD_LAG = "fingerpost_load_lag_records", "Messages of this loader's partitions that are not loaded yet.";
+    LOAD_PARTITIONS = "fingerpost_load_partitions", "Kafka partitions that this loader has.";
+    LOAD_LAST_COMMIT = "fingerpost_load_last_commit_timestamp_seconds", "When the loader last finished a range, seconds since the epoch.";
+    LOAD_BATCH_SECONDS = "fingerpost_load_batch_duration_seconds", "Time of one range from its intent to its commit, seconds.";
     // catalog and links
     LINKS = "fingerpost_index_entries", "Entries in memory, by kind.";
     CATALOG_AGE_SECONDS = "fingerpost_catalog_age_seconds", "Time since the edge last heard from the catalog, seconds.";

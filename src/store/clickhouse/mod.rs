@@ -20,6 +20,7 @@
 //! | `recover.rs` | a range of which nobody knows how far it came |
 //! | `block.rs` | events as RowBinary |
 //! | `sink.rs` | the sink without Kafka |
+//! | `load.rs` | the loader's ranges |
 //! | `beside.rs` | records set aside, positions, names |
 //! | `reports.rs` | reading; `question.rs` makes the statements' common parts, `answer.rs` takes their rows |
 //! | `schema.rs` | migrations and the check of the schema |
@@ -29,6 +30,7 @@ mod answer;
 mod beside;
 mod block;
 mod error;
+mod load;
 mod question;
 mod recover;
 mod reports;
@@ -41,6 +43,7 @@ mod tests;
 pub use beside::{Aside, NameRow, Named};
 pub use block::Block;
 pub use error::StoreError;
+pub use load::ClickHouseTable;
 pub use reports::ClickHouseReports;
 pub use schema::{Change, VERSION};
 pub use sink::ClickHouseSink;

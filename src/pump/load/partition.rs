@@ -1,0 +1,207 @@
+//! One partition of a loader: what fills, what is under way, and up to where the table may hold records already.
+
+use std::{collections::VecDeque, time::Instant};
+
+use super::{Options, work::Done};
+use crate::{core::limits::LOAD_DOUBT_OFFSETS, store::Range};
+
+/// What an intent's note begins with; behind it stands the offset behind the range.
+const INTENT: &str = "load:";
+
+/// Whether what fills is to be loaded now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ripeness {
+    Ripe,
+    Waits,
+}
+
+#[derive(Debug)]
+pub(super) struct Partition {
+    number: u32,
+    /// Below this offset the table may hold records already.
+    doubt: u64,
+    /// End of the range that somebody else began: it is loaded as the same range, so that it has the same token.
+    begun: u64,
+    /// The offset behind what was told.
+    next: u64,
+    /// What fills. Its `start` is the offset that is committed when nothing is under way.
+    filling: Range,
+    filling_bytes: usize,
+    /// When its first record came.
+    since: Option<Instant>,
+    /// Records behind the range that fills, which is complete: those of one poll at most, then the partition is paused.
+    later: VecDeque<(u64, Vec<u8>)>,
+    /// End of the range that is under way.
+    busy: Option<u64>,
+    /// Loaded, and not committed yet.
+    done: Option<Done>,
+    paused: bool,
+    at_end: bool,
+}
+
+impl Partition {
+    /// `held` is the offset behind the highest that the table ever held. More than the longest range below it everything is
+    /// finished.
+    pub(super) fn given(number: u32, committed: u64, note: &str, held: u64) -> Partition {
+        let intent = note.strip_prefix(INTENT).and_then(|end| end.parse::<u64>().ok());
+        let doubt = intent.unwrap_or(committed).max(held).max(committed);
+        let next = if intent.is_some() { committed } else { committed.max(held.saturating_sub(LOAD_DOUBT_OFFSETS)) };
+        Partition {
+            number,
+            doubt,
+            begun: intent.unwrap_or(0),
+            next,
+            filling: Range { partition: number, start: next, end: next, records: Vec::new() },
+            filling_bytes: 0,
+            since: None,
+            later: VecDeque::new(),
+            busy: None,
+            done: None,
+            paused: false,
+            at_end: false,
+        }
+    }
+
+    pub(super) const fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The offset to go on with.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub(super) const fn is_doubtful(&self) -> bool {
+        self.filling.start < self.doubt
+    }
+
+    pub(super) const fn is_busy(&self) -> bool {
+        self.busy.is_some()
+    }
+
+    /// Where the oldest record stands that is not loaded.
+    pub(super) const fn oldest(&self) -> u64 {
+        self.filling.start
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.at_end && self.filling.records.is_empty() && self.busy.is_none() && self.done.is_none()
+    }
+
+    /// Takes a record. Gives whether the partition has enough and must be paused.
+    pub(super) fn take(&mut self, offset: u64, body: &[u8], now: Instant, options: &Options) -> bool {
+        // What comes again after a change of owners was told already.
+        if offset < self.next {
+            return false;
+        }
+        self.at_end = false;
+        self.next = offset + 1;
+        if !self.later.is_empty() || !self.fits(offset, options) {
+            self.later.push_back((offset, body.to_vec()));
+            return !std::mem::replace(&mut self.paused, true);
+        }
+        self.push(offset, body.to_vec(), now);
+        false
+    }
+
+    /// Whether a record still belongs to the range that fills. A doubtful range ends where its doubt ends.
+    fn fits(&self, offset: u64, options: &Options) -> bool {
+        let crosses = |end| self.filling.start < end && offset >= end && !self.filling.records.is_empty();
+        offset < self.begun || !(crosses(self.begun) || crosses(self.doubt) || self.is_full(options))
+    }
+
+    fn push(&mut self, offset: u64, body: Vec<u8>, now: Instant) {
+        self.since.get_or_insert(now);
+        self.filling_bytes += body.len();
+        self.filling.end = offset + 1;
+        self.filling.records.push((offset, body));
+    }
+
+    fn is_full(&self, options: &Options) -> bool {
+        self.filling.records.len() >= options.batch_max_events || self.filling_bytes >= options.batch_max_bytes
+    }
+
+    /// Everything that was there has been told: nothing more of what is doubtful comes.
+    pub(super) fn reached_end(&mut self) {
+        self.at_end = true;
+    }
+
+    pub(super) fn ripe(&self, now: Instant, options: &Options) -> Ripeness {
+        if self.busy.is_some() || self.done.is_some() || self.filling.records.is_empty() {
+            return Ripeness::Waits;
+        }
+        if self.filling.start < self.begun {
+            let complete = self.next >= self.begun || self.at_end;
+            return if complete { Ripeness::Ripe } else { Ripeness::Waits };
+        }
+        let old = self.since.is_some_and(|since| now.duration_since(since) >= options.batch_max_age);
+        let complete = !self.later.is_empty() || self.is_full(options) || (self.at_end && options.once);
+        if old || complete { Ripeness::Ripe } else { Ripeness::Waits }
+    }
+
+    /// What to commit before the range is loaded. What is doubtful beyond it stays so for whoever comes next.
+    pub(super) fn intent(&self) -> (u64, String) {
+        (self.filling.start, format!("{INTENT}{}", self.filling.end.max(self.doubt)))
+    }
+
+    /// The range is under way; the next one begins to fill.
+    pub(super) fn start(&mut self, options: &Options) -> (Range, bool) {
+        let doubtful = self.is_doubtful();
+        let end = self.filling.end;
+        let empty = Range { partition: self.number, start: end, end, records: Vec::new() };
+        let range = std::mem::replace(&mut self.filling, empty);
+        (self.busy, self.filling_bytes, self.since) = (Some(end), 0, None);
+        while let Some((offset, _)) = self.later.front()
+            && self.fits(*offset, options)
+            && let Some((offset, body)) = self.later.pop_front()
+        {
+            self.push(offset, body, Instant::now());
+        }
+        (range, doubtful)
+    }
+
+    /// Whether a pause may end: nothing waits behind the range that fills. It counts as ended.
+    pub(super) fn resume(&mut self) -> bool {
+        self.paused && self.later.is_empty() && std::mem::take(&mut self.paused)
+    }
+
+    pub(super) fn loaded(&mut self, done: &Done) {
+        if self.busy == Some(done.end) {
+            (self.busy, self.done) = (None, Some(done.clone()));
+        }
+    }
+
+    /// The end of a range that is loaded and not committed, and the note beside it: what is doubtful still.
+    pub(super) fn to_commit(&self) -> Option<(Done, String)> {
+        let done = self.done.clone()?;
+        let note = if done.end < self.doubt { format!("{INTENT}{}", self.doubt) } else { String::new() };
+        Some((done, note))
+    }
+
+    pub(super) fn committed(&mut self) {
+        self.done = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(committed: u64, note: &str, held: u64) -> (u64, u64) {
+        let partition = Partition::given(0, committed, note, held);
+        (partition.next(), partition.doubt)
+    }
+
+    #[test]
+    fn what_is_doubtful_is_told_by_the_note_and_by_the_table() {
+        const FAR: u64 = 10 * LOAD_DOUBT_OFFSETS;
+        assert_eq!(from(5, "", 5), (5, 5), "all is well");
+        assert_eq!(from(5, "", 0), (5, 5), "an empty table");
+        assert_eq!(from(5, "load:9", 5), (5, 9), "an intent");
+        assert_eq!(from(5, "load:9", 7), (5, 9), "half of an intent is there");
+        assert_eq!(from(0, "", 7), (0, 7), "a group that was reset");
+        assert_eq!(from(0, "", FAR), (FAR - LOAD_DOUBT_OFFSETS, FAR), "and what is surely finished");
+        assert_eq!(from(5, "load:9", FAR), (5, FAR), "an intent is looked at in any case");
+        assert_eq!(from(5, "somebody else's", 5), (5, 5));
+    }
+}

@@ -1,0 +1,107 @@
+//! The two topics: making them, and looking whether they are there.
+
+use std::time::Duration;
+
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    error::RDKafkaErrorCode as Code,
+};
+
+use super::{
+    client::{self, Context},
+    error,
+};
+use crate::{config::stores::Kafka, io::clock::Clock, store::SinkError};
+
+/// A question to the brokers may take that long.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Settings of the checkpoints topic: small segments, cleaned often, so that a start reads little.
+const COMPACTED: [(&str, &str); 4] = [
+    ("cleanup.policy", "compact"),
+    ("segment.ms", "600000"),
+    ("segment.bytes", "16777216"),
+    ("min.cleanable.dirty.ratio", "0.1"),
+];
+
+/// A topic that Fingerpost needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub name: String,
+    pub partitions: i32,
+    compacted: bool,
+}
+
+/// Both topics. Checkpoints have one partition: they are few, and a start reads all of them.
+pub fn needed(settings: &Kafka, partitions: i32) -> [Topic; 2] {
+    [
+        Topic { name: settings.topic.clone(), partitions, compacted: false },
+        Topic { name: settings.checkpoints.clone(), partitions: 1, compacted: true },
+    ]
+}
+
+/// The administrator's side of Kafka.
+#[allow(missing_debug_implementations, reason = "the library's client has none")]
+pub struct Topics {
+    settings: Kafka,
+    client: AdminClient<Context>,
+}
+
+impl Topics {
+    pub fn new(settings: &Kafka, clock: &Clock) -> Result<Topics, SinkError> {
+        let client = client::finish(client::base(settings), settings)
+            .create_with_context(Context::new(settings, clock.clone()))
+            .map_err(|error| SinkError::Fatal(format!("[kafka] in the configuration: {error}")))?;
+        Ok(Topics { settings: settings.clone(), client })
+    }
+
+    /// Those of `topics` that the brokers do not have. Blocks.
+    pub fn missing(&self, topics: &[Topic]) -> Result<Vec<Topic>, SinkError> {
+        let mut missing = Vec::new();
+        for topic in topics {
+            let metadata = self
+                .client
+                .inner()
+                .fetch_metadata(Some(&topic.name), ASK_TIMEOUT)
+                .map_err(|problem| self.wrong("looking for topics", error::code(&problem)))?;
+            let found = metadata.topics().iter().find(|found| found.name() == topic.name);
+            match found.and_then(rdkafka::metadata::MetadataTopic::error).map(Code::from) {
+                None if found.is_some_and(|found| !found.partitions().is_empty()) => {}
+                None | Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => missing.push(topic.clone()),
+                Some(code) => return Err(self.wrong("looking for topics", code)),
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Makes them, with so many replicas. One that somebody else has made meanwhile is fine.
+    pub async fn create(&self, topics: &[Topic], replicas: i32) -> Result<(), SinkError> {
+        let new: Vec<NewTopic<'_>> = topics
+            .iter()
+            .map(|topic| {
+                let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(replicas));
+                let settings: &[(&str, &str)] = if topic.compacted { &COMPACTED } else { &[] };
+                settings.iter().fold(new, |new, (name, value)| new.set(name, value))
+            })
+            .collect();
+        let options = AdminOptions::new().request_timeout(Some(ASK_TIMEOUT)).operation_timeout(Some(ASK_TIMEOUT));
+        let results = self.client.create_topics(&new, &options).await;
+        for result in results.map_err(|problem| self.wrong("making topics", error::code(&problem)))? {
+            match result {
+                Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+                Err((name, Code::InvalidReplicationFactor)) => {
+                    return Err(SinkError::Fatal(format!(
+                        "Kafka at {}: {replicas} replicas of {name} need as many brokers: ask for fewer with --replicas",
+                        self.settings.brokers
+                    )));
+                }
+                Err((name, code)) => return Err(self.wrong(&format!("making the topic {name}"), code)),
+            }
+        }
+        Ok(())
+    }
+
+    fn wrong(&self, doing: &str, code: Code) -> SinkError {
+        error::explain(&self.settings, doing, code, self.client.inner().context().take_complaint().as_ref())
+    }
+}
