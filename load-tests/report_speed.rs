@@ -75,7 +75,11 @@ fn questions() -> Vec<Question> {
         ask("reach by hour, 2 days", true, sums(&hours, &[Hour])),
         ask("reach by day of a partner, 30 days", true, sums(&partner, &[Day])),
         ask("reach by country of a link, 30 days", true, sums(&link, &[Country])),
-        ask("clicks of 100 limited links", true, Ask::Clicks((0..100).map(|n| format!("link{n}").parse().unwrap()).collect())),
+        ask(
+            "clicks of 100 limited links",
+            true,
+            Ask::Clicks((0..100).map(|n| format!("link{n}").parse().unwrap()).collect()),
+        ),
         ask("reach with visitors of a link, 30 days", false, visitors(&link, &[])),
         ask("reach with visitors by hour, 2 days", false, visitors(&hours, &[Hour])),
         ask("reach with visitors, all time", false, visitors(&all, &[])),

@@ -1,5 +1,8 @@
 //! Reading: reach and links from the sums, unique visitors and events from the rows.
 //!
+//! Whole days come from the daily sums inside `reach_hourly` (projections; config/clickhouse/004), the hours around them from
+//! the hourly ones. Sums are always added up here: rows of one key become one only when ClickHouse merges parts.
+//!
 //! Each question is one statement, so the engine looks at all of its tables at nearly the same moment; an insert that lands
 //! just then may be in the rows and not yet in the sums. Nothing hides doubles (no FINAL, no DISTINCT): that there are none
 //! is the sink's promise.
@@ -7,10 +10,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    super::{BoxFuture, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, in_order},
+    super::{BoxFuture, Dimension, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, in_order},
     Store,
     answer::{Clicks, Link, Reach, Stored},
-    question::{COUNTED, Table, bind, codes, grouping, hours, milliseconds},
+    question::{COUNTED, Span, bind, codes, columns, group, hours, key, milliseconds, spans, sums},
 };
 use crate::core::{code::Code, event::Event, time::Millis};
 
@@ -27,7 +30,8 @@ impl ClickHouseReports {
 
     async fn reach_rows(&self, query: &ReachQuery) -> Result<Vec<ReachRow>, ReportError> {
         let mut rows = BTreeMap::<Vec<String>, ReachRow>::new();
-        let asked = bind(self.store.ask(&reach_text(query)), &query.filter);
+        let spans = spans(&query.filter, &query.by);
+        let asked = bind(self.store.ask(&reach_text(query, &spans)), &query.filter, &spans);
         for row in self.store.rows::<Reach>(asked).await? {
             let entry = rows.entry(row.key).or_default();
             entry.views += row.views;
@@ -42,7 +46,9 @@ impl ClickHouseReports {
 
     async fn link_rows(&self, filter: &Filter) -> Result<Vec<LinkRow>, ReportError> {
         let mut rows = BTreeMap::<[String; 3], LinkRow>::new();
-        for row in self.store.rows::<Link>(bind(self.store.ask(&links_text(filter)), filter)).await? {
+        let spans = spans(filter, &[]);
+        let asked = bind(self.store.ask(&links_text(filter, &spans)), filter, &spans);
+        for row in self.store.rows::<Link>(asked).await? {
             let line = rows.entry([row.link, row.partner, row.ad]).or_default();
             line.views += row.views;
             line.clicks += row.clicks;
@@ -66,7 +72,7 @@ impl ClickHouseReports {
         after: Option<EventCursor>,
         limit: u32,
     ) -> Result<Vec<Event>, ReportError> {
-        let mut query = bind(self.store.ask(&events_text(filter, after.is_some())), filter).param("limit", limit);
+        let mut query = bind(self.store.ask(&events_text(filter, after.is_some())), filter, &[]).param("limit", limit);
         if let Some(since) = filter.since {
             query = query.param("since_ms", milliseconds(since));
         }
@@ -82,56 +88,53 @@ impl ClickHouseReports {
 
     async fn clicks_of(&self, links: &[Code]) -> Result<Vec<(Code, u64)>, ReportError> {
         let codes: Vec<&str> = links.iter().map(Code::as_str).collect();
-        let text = "SELECT link, toUInt64(sum(f.count) - sum(f.over)) AS clicks FROM funnel AS f \
-                    WHERE kind = 'click' AND link IN {links:Array(String)} GROUP BY link";
+        let text = "SELECT link, toUInt64(sum(f.count) - sum(f.over)) AS clicks FROM funnel_daily AS f \
+                    WHERE source = '' AND kind = 'click' AND link IN {links:Array(String)} GROUP BY link";
         let rows = self.store.rows::<Clicks>(self.store.ask(text).param("links", codes)).await?;
         let known: BTreeMap<String, u64> = rows.into_iter().map(|row| (row.link, row.clicks)).collect();
         Ok(links.iter().map(|link| (link.clone(), known.get(link.as_str()).copied().unwrap_or(0))).collect())
     }
 }
 
-fn reach_text(query: &ReachQuery) -> String {
+fn reach_text(query: &ReachQuery, spans: &[Span]) -> String {
     let ReachQuery { filter, by, without_visitors } = query;
-    let by_class = by.contains(&super::super::Dimension::Class);
-    let class = if by_class { String::new() } else { format!(" AND {COUNTED}") };
-    let sums = grouping(by, Table::Hours);
+    let class = if by.contains(&Dimension::Class) { String::new() } else { format!(" AND {COUNTED}") };
     // What is missing has no dimension but time.
     let with_missing = filter.is_time_only() && by.iter().all(|dimension| dimension.is_time());
     let missing = if with_missing { " OR kind = 'missing'" } else { "" };
+    let codes = codes(filter);
+    let reach = format!("((kind IN ('click', 'view', 'share'){class}){missing}){codes}");
+    let (key, group) = (key(by), group(by));
     let mut text = format!(
-        "SELECT {} AS key, sumIf(r.count, kind = 'view') AS views, sumIf(r.count, kind = 'click') AS clicks, \
-         sumIf(r.count, kind = 'share') AS shares, toUInt64(0) AS visitors, sumIf(r.count, kind = 'missing') AS missing \
-         FROM reach AS r WHERE ((kind IN ('click', 'view', 'share'){class}){missing}){}{}{}",
-        sums.key,
-        hours("hour", filter),
-        codes(filter),
-        sums.by
+        "SELECT {key} AS key, sumIf(n, kind = 'view') AS views, sumIf(n, kind = 'click') AS clicks, \
+         sumIf(n, kind = 'share') AS shares, toUInt64(0) AS visitors, sumIf(n, kind = 'missing') AS missing \
+         FROM ({}){group}",
+        sums(by, "kind", &reach, spans),
     );
     if !without_visitors {
-        let rows = grouping(by, Table::Rows);
         text += &format!(
-            " UNION ALL SELECT {} AS key, 0, 0, 0, uniqExact(visitor), 0 \
-             FROM events WHERE kind IN ('click', 'view'){class}{}{}{}",
-            rows.key,
+            " UNION ALL SELECT {key} AS key, 0, 0, 0, seen, 0 FROM (SELECT {}uniqExact(visitor) AS seen \
+             FROM events WHERE kind IN ('click', 'view'){class}{}{codes}{group})",
+            columns(by, "toStartOfHour(time)"),
             hours("time", filter),
-            codes(filter),
-            rows.by
         );
     }
     text
 }
 
-fn links_text(filter: &Filter) -> String {
+fn links_text(filter: &Filter, spans: &[Span]) -> String {
+    let by = [Dimension::Link, Dimension::Partner, Dimension::Ad];
     let codes = codes(filter);
+    let reach = format!("kind IN ('click', 'view', 'share'){codes}");
     format!(
-        "SELECT link, partner, ad, sumIf(r.count, kind = 'view' AND {COUNTED}) AS views, \
-         sumIf(r.count, kind = 'click' AND {COUNTED}) AS clicks, sumIf(r.count, kind = 'share' AND {COUNTED}) AS shares, \
-         toUInt64(0) AS visitors, sumIf(r.count, NOT ({COUNTED})) AS not_counted, \
-         toUnixTimestamp64Milli(maxIf(r.last, kind = 'click' AND {COUNTED})) AS last_click_ms \
-         FROM reach AS r WHERE kind IN ('click', 'view', 'share'){}{codes} GROUP BY link, partner, ad \
+        "SELECT d0 AS link, d1 AS partner, d2 AS ad, sumIf(n, kind = 'view' AND {COUNTED}) AS views, \
+         sumIf(n, kind = 'click' AND {COUNTED}) AS clicks, sumIf(n, kind = 'share' AND {COUNTED}) AS shares, \
+         toUInt64(0) AS visitors, sumIf(n, NOT ({COUNTED})) AS not_counted, \
+         toUnixTimestamp64Milli(maxIf(l, kind = 'click' AND {COUNTED})) AS last_click_ms FROM ({}){} \
          UNION ALL SELECT link, partner, ad, 0, 0, 0, uniqExact(visitor), 0, 0 \
          FROM events WHERE kind IN ('click', 'view') AND {COUNTED}{}{codes} GROUP BY link, partner, ad",
-        hours("hour", filter),
+        sums(&by, "kind, class", &reach, spans),
+        group(&by),
         hours("time", filter)
     )
 }
