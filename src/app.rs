@@ -42,6 +42,7 @@ pub(crate) mod load;
 mod reload;
 pub(crate) mod reports;
 mod scrape;
+mod sinks;
 mod workers;
 
 use addresses::Addresses;
@@ -96,6 +97,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let addresses = Addresses::of(&sockets, &control, &ops)?;
 
     let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports } = parts;
+    let sink = sinks::open(&config, &clock)?;
     let signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let (ended, mut part_ended) = mpsc::channel::<&'static str>(1);
@@ -104,10 +106,9 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let _ = tokio::time::timeout(CLICK_LIMITS_TIMEOUT, click_limits::take(&links, &*reports)).await;
     let workers = Workers::start(&config.edge, sockets, &shared, tls.as_ref(), &journal, &ended)?;
     let pump_stop = CancellationToken::new();
-    let sink = sqlite::LazySink::new(config.data.join(sqlite::FILE), clock.clone());
     let options = pump::Options::new(config.sink.linger, u64::from_le_bytes(random::bytes::<8>()?));
     let source = Box::new(lanes::JournalLanes::new(journal.clone()));
-    let pump = Pump::new(source, Box::new(sink), options, health.clone()).spawn(pump_stop.clone())?;
+    let pump = Pump::new(source, sink, options, health.clone()).spawn(pump_stop.clone())?;
     let (pumped, outcome) = oneshot::channel();
     let joined = async move {
         let _ = pumped.send(tokio::task::spawn_blocking(move || pump.join()).await);

@@ -37,7 +37,7 @@ STATUS = {
     401: {194}, 403: {192, 193, 497, 516}, 404: {46, 47, 50, 56, 60, 63, 73, 78, 81, 110, 115, 336}, 408: {159},
     413: {114}, 501: {48}, 507: {243},
 }
-SUBQUERY_TEXT_BYTES = 64 << 20
+QUERY_TEXT_BYTES = 64 << 20
 COPY_BYTES = 1 << 20
 INSERT_DATA = re.compile(r"^(?P<into>\s*INSERT\s+INTO\b.*?)(?P<settings>\s+SETTINGS\s.*?)?"
                          r"\s+FORMAT\s+(?P<form>\w+)\s*;?\s*$", re.IGNORECASE | re.DOTALL)
@@ -132,15 +132,18 @@ class Handler(BaseHTTPRequestHandler):
             if not re.fullmatch(r"\w+", key):
                 raise Failed(115, f"Code: 115. DB::Exception: Unknown setting {key!r}. (UNKNOWN_SETTING)")
         sql = known.get("query", "")
-        data = INSERT_DATA.match(sql)  # an empty body is an insert of no rows
-        if data is not None:
-            sql = (f"{data['into']} FROM INFILE {quoted(path)} COMPRESSION 'none'{data['settings'] or ''} "
-                   f"FORMAT {data['form']}")
-        elif size:
-            if size > SUBQUERY_TEXT_BYTES:
+        data = INSERT_DATA.match(sql)
+        if data is None and size:
+            if size > QUERY_TEXT_BYTES:
                 raise Failed(62, "Code: 62. DB::Exception: Max query size exceeded. (SYNTAX_ERROR)")
             with open(path, "rb") as file:
                 sql += ("\n" if sql else "") + file.read().decode("utf-8", errors="replace")
+            data = INSERT_DATA.match(sql)
+            if data is not None:
+                os.truncate(path, 0)  # The body was the query alone: an insert of no rows.
+        if data is not None:
+            sql = (f"{data['into']} FROM INFILE {quoted(path)} COMPRESSION 'none'{data['settings'] or ''} "
+                   f"FORMAT {data['form']}")
         if not sql.strip():
             raise Failed(62, "Code: 62. DB::Exception: Syntax error: failed at position 1 (end of query): . Empty query. "
                              "(SYNTAX_ERROR)")

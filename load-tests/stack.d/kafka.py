@@ -93,7 +93,8 @@ def create(home, options):
     properties = os.path.join(home, "server.properties")
     with open(properties, "w", encoding="utf-8") as file:
         file.write(text)
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # An id that began with "-" would be taken for an option: the first byte is zero, so it begins with "A".
+    cluster = base64.urlsafe_b64encode(b"\0" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
     run([*java(home), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties, *scram],
         f"Kafka's StorageTool cannot format {home}")
     return known

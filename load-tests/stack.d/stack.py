@@ -18,6 +18,7 @@ from problem import Problem, say
 PARTS = {part.NAME: part for part in (kafka, clickhouse, postgres)}
 ATTEMPTS = 4
 LOOK_S = 0.03
+LOG_END_BYTES = 32 << 10
 
 
 class Stack:
@@ -128,20 +129,22 @@ class Stack:
                 last = error
             process.reap(known["pid"])
             if not self.runs(name):
-                words = self.log_tail(name)
-                if fresh and "already in use" in words:
+                if fresh and "already in use" in self.log_end(name):
                     return False
-                raise Problem(f"{name} ended while it started; {self.home(name)}/log ends with:\n{words}")
+                raise Problem(f"{name} ended while it started; {self.home(name)}/log ends with:\n{self.log_tail(name)}")
             if time.monotonic() > deadline:
                 raise Problem(f"{name} does not answer after {part.PATIENCE_S} s ({last}); "
                               f"{self.home(name)}/log ends with:\n{self.log_tail(name)}")
             time.sleep(LOOK_S)
 
     def log_tail(self, name):
+        return "\n".join(self.log_end(name).splitlines()[-12:])
+
+    def log_end(self, name):
         try:
             with open(os.path.join(self.home(name), "log"), "rb") as file:
-                file.seek(max(0, os.path.getsize(file.name) - 2000))
-                return "\n".join(file.read().decode(errors="replace").splitlines()[-12:])
+                file.seek(max(0, os.path.getsize(file.name) - LOG_END_BYTES))
+                return file.read().decode(errors="replace")
         except FileNotFoundError:
             return "(no log)"
 

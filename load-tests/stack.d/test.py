@@ -106,6 +106,7 @@ class Parts(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp(prefix="fingerpost-stack-test-")
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         cls.known = up("--sasl", "--tls", "--password", "open sesame", "--for", str(os.getpid()), folder=cls.folder)
 
     @classmethod

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use super::{Catalog, CatalogError, Entity, Kind, Mistake, ShareLink, write::Writing};
+use crate::core::limits::LOOKUP_CODES;
 
 /// An item and where it came from.
 #[derive(Clone, Debug)]
@@ -99,12 +100,8 @@ impl<T: Entity, C> Bulk<T, C> {
         let (generated, given): (Vec<&ShareLink>, Vec<&ShareLink>) = share_links.iter().partition(|l| l.generated);
         let given: Vec<ShareLink> = given.into_iter().cloned().collect();
         self.writing.upsert(&given).await?;
-        for link in generated {
-            let mut link = link.clone();
-            if self.writing.same_share_link(&link).await?.is_none() {
-                self.writing.settle_slug(&mut link).await?;
-                self.writing.upsert(std::slice::from_ref(&link)).await?;
-            }
+        for chunk in generated.chunks(LOOKUP_CODES) {
+            self.writing.share_new(chunk).await?;
         }
         Ok(())
     }

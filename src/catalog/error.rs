@@ -1,7 +1,5 @@
 //! What can go wrong with the catalog, for a person to read.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
 /// One mistake in what somebody gave us: which field, what is wrong, and how to mend it.
@@ -20,8 +18,8 @@ impl Mistake {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    #[error("the catalog cannot be opened at {path}: {problem}")]
-    Open { path: PathBuf, problem: String },
+    #[error("the catalog cannot be opened at {place}: {problem}")]
+    Open { place: String, problem: String },
     #[error(
         "the catalog was written by a newer version of Fingerpost (schema {found}, this one knows {known}): start that \
          version, or restore a catalog of this one"
@@ -75,11 +73,8 @@ impl CatalogError {
 impl From<sqlx::Error> for CatalogError {
     fn from(error: sqlx::Error) -> CatalogError {
         match &error {
-            // SQLITE_BUSY and its extended forms.
-            sqlx::Error::Database(database)
-                if database.code().is_some_and(|code| matches!(&*code, "5" | "261" | "517" | "6")) =>
-            {
-                CatalogError::Busy
+            sqlx::Error::Database(database) => {
+                super::vendor::sort(&**database).unwrap_or_else(|| CatalogError::Unavailable(error.to_string()))
             }
             sqlx::Error::PoolTimedOut => CatalogError::Busy,
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => CatalogError::Corrupt(error.to_string()),

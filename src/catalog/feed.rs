@@ -10,16 +10,22 @@
 use std::{collections::HashMap, sync::Arc};
 
 use futures_util::TryStreamExt;
-use sqlx::{AssertSqlSafe, Row, any::AnyRow};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row, any::AnyRow};
+use tokio::time::timeout;
 
 use super::{
     Ad, Catalog, CatalogError, Entity, Kind, Link, Partner, Program, ShareLink,
     entity::RowReader,
+    no_answer,
     read::select,
     references::{pairs, singles},
 };
 use crate::{
-    core::{code::Code, limits::LOOKUP_CODES, program::Status},
+    core::{
+        code::Code,
+        limits::{CATALOG_ANSWER_TIMEOUT, LOOKUP_CODES},
+        program::Status,
+    },
     links::{self, LinkMore, Links, PartnerMore},
 };
 
@@ -83,7 +89,8 @@ impl Met {
 impl Catalog {
     pub(super) async fn position(&self) -> Result<Position, CatalogError> {
         let sql = "SELECT catalog, next, mark FROM feed LEFT JOIN changes ON seq = next - 1 WHERE one = 1";
-        let row = sqlx::query(sql).fetch_one(self.readers().await?).await?;
+        let rows = self.rows(sqlx::query(sql)).await?;
+        let row = rows.first().ok_or_else(|| CatalogError::Corrupt("the feed has no row".to_owned()))?;
         let (next, mark): (i64, Option<i64>) = (row.try_get(1)?, row.try_get(2)?);
         let last = u64::try_from(next - 1).unwrap_or(0);
         Ok(Position { catalog: row.try_get(0)?, last, mark: mark.unwrap_or(0) })
@@ -110,11 +117,10 @@ impl Catalog {
 
     /// The change `seq` and those behind it, as far as they are there, in order.
     pub(super) async fn changes_from(&self, seq: u64, limit: u32) -> Result<Vec<Change>, CatalogError> {
-        let rows = sqlx::query("SELECT seq, mark, kind, code FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2")
+        let query = sqlx::query("SELECT seq, mark, kind, code FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2")
             .bind(i64::try_from(seq).unwrap_or(i64::MAX))
-            .bind(i64::from(limit))
-            .fetch_all(self.readers().await?)
-            .await?;
+            .bind(i64::from(limit));
+        let rows = self.rows(query).await?;
         rows.iter()
             .map(|row| {
                 let mut columns = RowReader::new(row);
@@ -156,7 +162,7 @@ impl Catalog {
             .iter()
             .flat_map(|key| key.split('/'))
             .fold(sqlx::query(AssertSqlSafe(select::<T>(&condition))), |query, part| query.bind(part.to_owned()));
-        let rows = query.persistent(keys.len() == 1).fetch_all(self.readers().await?).await?;
+        let rows = self.rows(query.persistent(keys.len() == 1)).await?;
         let mut gone: std::collections::HashSet<&str> = keys.iter().copied().collect();
         for row in &rows {
             let item = T::from_row(&mut RowReader::new(row))?;
@@ -173,8 +179,25 @@ impl Catalog {
     pub(super) async fn load_all(&self, links: &Links) -> Result<Position, CatalogError> {
         let position = self.position().await?;
         let mut met = (!links.is_empty()).then(Met::default);
-        // One transaction, so that a link which changes between the two statements over links is in one of them.
-        let mut tx = self.readers().await?.begin().await?;
+        let mut connection = self.reader().await?;
+        if let Err(error) = self.load_over(&mut connection, links, &mut met).await {
+            connection.close_on_drop();
+            return Err(error);
+        }
+        if let Some(met) = met {
+            sweep(links, met);
+        }
+        Ok(position)
+    }
+
+    async fn load_over(
+        &self,
+        connection: &mut AnyConnection,
+        links: &Links,
+        met: &mut Option<Met>,
+    ) -> Result<(), CatalogError> {
+        // One view of everything, so that a link which changes between the two statements over links is in one of them.
+        let mut tx = connection.begin_with(self.shared.vendor.begin_reading()).await?;
         let statements: [(String, Put); 6] = [
             (select::<Program>("1 = 1"), put_item::<Program>),
             ("SELECT code, status, programs, allowed FROM partners".to_owned(), put_partner),
@@ -185,15 +208,11 @@ impl Catalog {
         ];
         for (sql, put) in statements {
             let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut *tx);
-            while let Some(row) = rows.try_next().await? {
-                put(links, &row, &mut met)?;
+            while let Some(row) = timeout(CATALOG_ANSWER_TIMEOUT, rows.try_next()).await.map_err(|_| no_answer())?? {
+                put(links, &row, met)?;
             }
         }
-        tx.rollback().await?;
-        if let Some(met) = met {
-            sweep(links, met);
-        }
-        Ok(position)
+        Ok(tx.rollback().await?)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Copies the catalog's changes into the index, and the index into its snapshot file.
 //!
 //! The index is served in any case: while the catalog is away it stays as it is, health says so, and the follower tries
-//! again with growing pauses. What its own process commits it takes at once, what others commit with its next poll. It loads everything anew when the feed no longer reaches back to where it is, and, with a
-//! warning, when the catalog is another one or has another history than it knew (a restored backup).
+//! again with growing pauses. What its own process commits it takes at once, and what others commit where the database
+//! hints at it; else with its next poll. It loads everything anew when the feed no longer reaches back to where it is, and,
+//! with a warning, when the catalog is another one or has another history than it knew (a restored backup).
 
 use std::{
     path::PathBuf,
@@ -218,6 +219,8 @@ impl Follower {
 
     /// Follows until `stop`; then writes the snapshot a last time.
     pub async fn run(mut self, stop: CancellationToken) {
+        let catalog = self.catalog.clone();
+        let mut hints = std::pin::pin!(catalog.listen());
         let mut pause = self.options.poll_interval;
         let mut saving: Option<JoinHandle<Option<Position>>> = None;
         let mut save_at = tokio::time::Instant::now() + self.options.snapshot_interval;
@@ -244,6 +247,7 @@ impl Follower {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.catalog.committed() => {}
+                () = &mut hints => {}
                 () = stop.cancelled() => {}
             }
         }

@@ -15,7 +15,8 @@
 //! along. History stays: events carry codes, and reports show them for ever. Whoever uses a code again continues its
 //! history.
 //!
-//! **SQL.** One text for SQLite and PostgreSQL: `$1`, ON CONFLICT, BIGINT epoch milliseconds, SMALLINT 0/1, TEXT.
+//! **SQL.** One text for SQLite and PostgreSQL: `$1`, ON CONFLICT, BIGINT epoch milliseconds, SMALLINT 0/1, TEXT. What the
+//! two do not have in common stands in `vendor`.
 //!
 //! | file | |
 //! |---|---|
@@ -24,24 +25,33 @@
 //! | `write` `references` `bulk` | the one writer |
 //! | `read` | one, a page, all |
 //! | `token` | the admin token's hash |
+//! | `schema` `vendor` | migrations; SQLite and PostgreSQL |
+//! | `copy` | from one database to another |
 //! | `feed` `follower` `snapshot` | the way to the edge |
 
-use std::{
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::sync::{Arc, atomic::AtomicBool};
+
+use sqlx::{
+    Any, AnyPool, Executor, Transaction,
+    any::{AnyArguments, AnyPoolOptions, AnyRow},
+    pool::PoolConnection,
+    query::Query,
+};
+use tokio::{
+    sync::{Mutex, Notify, OnceCell},
+    time::timeout,
 };
 
-use sqlx::{AnyConnection, AnyPool, Connection, Executor, any::AnyPoolOptions, migrate::MigrateError};
-use tokio::sync::{Notify, OnceCell};
-
-use crate::{config::Config, core::limits::CATALOG_BUSY_TIMEOUT, io::clock::Clock};
+use crate::{
+    config::{CatalogUrl, Config},
+    core::limits::{CATALOG_ANSWER_TIMEOUT, CATALOG_BUSY_TIMEOUT, CATALOG_PATIENCE},
+    io::clock::Clock,
+};
+use vendor::Vendor;
 
 mod ad;
 mod bulk;
+mod copy;
 pub mod entity;
 mod error;
 mod feed;
@@ -52,10 +62,12 @@ mod partner;
 mod program;
 mod read;
 mod references;
+mod schema;
 mod share_link;
 pub mod sheet;
 mod snapshot;
 mod token;
+mod vendor;
 mod write;
 
 #[cfg(test)]
@@ -63,6 +75,7 @@ mod tests;
 
 pub use ad::Ad;
 pub use bulk::{Bulk, Refused, Row};
+pub use copy::{Copied, CopyError, Progress};
 pub use entity::{Entity, Kind};
 pub use error::{CatalogError, Mistake};
 pub use follower::{Follower, Options as FollowerOptions};
@@ -74,13 +87,8 @@ pub use share_link::ShareLink;
 pub use snapshot::SnapshotError;
 pub use token::TokenState;
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/catalog/migrations");
-
 /// Name of the index's snapshot in the data folder.
 pub const SNAPSHOT_FILE: &str = "links.snapshot";
-/// How often, and after which pause, the schema is tried while another process is at it.
-const MIGRATION_TRIES: u32 = 5;
-const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that read.
 const READERS: u32 = 4;
 
@@ -92,49 +100,56 @@ pub struct Catalog {
 
 #[derive(Debug)]
 struct Shared {
-    path: PathBuf,
-    /// The same as a URL.
-    address: String,
+    vendor: Vendor,
     writer: AnyPool,
     readers: AnyPool,
     migrated: OnceCell<()>,
-    /// A missing file may be made: not when the edge holds a snapshot of the catalog that was there.
+    /// A missing catalog may be made: not when the edge holds a snapshot of the one that was there.
     create: AtomicBool,
-    /// Told of each commit of this process, so that its own follower need not wait for its next poll.
+    /// Told of each commit of this process, and of others where they say so: the follower need not wait for its next poll.
     committed: Notify,
+    /// Held by who asks whether the database is there.
+    asking: Mutex<()>,
     clock: Clock,
 }
 
 impl Catalog {
-    /// A catalog at `sqlite:PATH`. Nothing is opened yet. With `create`, a missing file is made.
+    /// A catalog at `sqlite:PATH` or `postgres://…`. Nothing is opened yet. With `create`, a missing one is made.
     pub fn new(url: &str, create: bool, clock: Clock) -> Result<Catalog, CatalogError> {
+        let url = CatalogUrl::parse(url)
+            .map_err(|problem| CatalogError::Open { place: "the given URL".to_owned(), problem })?;
+        Catalog::at(&url, create, clock)
+    }
+
+    fn at(url: &CatalogUrl, create: bool, clock: Clock) -> Result<Catalog, CatalogError> {
         sqlx::any::install_default_drivers();
-        let path = url.strip_prefix("sqlite:").unwrap_or(url).trim_start_matches("//");
-        let path = PathBuf::from(path.split('?').next().unwrap_or(path));
-        let address = format!("sqlite:{}?mode=rw", encode(&path));
+        let vendor = Vendor::new(url);
+        let options = vendor.options().map_err(|error| vendor.opening(error))?;
         let pool = |connections: u32, cache: &'static str| {
+            let settings = vendor.settings();
             AnyPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(CATALOG_BUSY_TIMEOUT)
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
-                        connection.execute(PRAGMAS).await?;
+                        connection.execute(settings).await?;
                         connection.execute(cache).await?;
                         Ok(())
                     })
                 })
-                .connect_lazy(&address)
+                .connect_lazy_with(options.clone())
         };
-        let (writer, readers) = (pool(1, WRITER_CACHE)?, pool(READERS, READER_CACHE)?);
+        let (writer, readers) = (pool(1, vendor.cache(true)), pool(READERS, vendor.cache(false)));
         let (migrated, create, committed) = (OnceCell::new(), AtomicBool::new(create), Notify::new());
-        let shared = Shared { path, address, writer, readers, migrated, create, committed, clock };
+        let asking = Mutex::new(());
+        let shared = Shared { vendor, writer, readers, migrated, create, committed, asking, clock };
         Ok(Catalog { shared: Arc::new(shared) })
     }
 
-    /// The catalog that the configuration names. A missing file is made on a first start only: where the edge has a
+    /// The catalog that the configuration names. A missing one is made on a first start only: where the edge has a
     /// snapshot there was a catalog, and an empty one in its place would take every link away.
     pub fn configured(config: &Config, clock: Clock) -> Result<Catalog, CatalogError> {
-        Catalog::new(&config.catalog.url, !config.data.join(SNAPSHOT_FILE).exists(), clock)
+        Catalog::at(&config.catalog.url, !config.data.join(SNAPSHOT_FILE).exists(), clock)
     }
 
     /// A catalog that is there and has this version's schema.
@@ -149,121 +164,82 @@ impl Catalog {
         self.shared.migrated.get_or_try_init(|| self.migrate()).await.copied()
     }
 
-    /// Where the catalog is, for messages.
-    pub fn path(&self) -> &Path {
-        &self.shared.path
+    /// Where the catalog is, for messages: without a password.
+    pub fn place(&self) -> String {
+        self.shared.vendor.place()
     }
 
-    /// Ends behind a commit of this process, also of one before the call that nobody has waited for yet. A hint: what
-    /// others write is found by asking the feed.
+    /// Ends behind a commit of this process, also of one before the call that nobody has waited for yet; and, where there
+    /// are hints and somebody [listens](Catalog::listen), behind a commit of others. What is written is found by asking the
+    /// feed in any case.
     async fn committed(&self) {
         self.shared.committed.notified().await;
     }
 
-    /// Closes all connections, so that the database is left in one file.
+    /// Takes hints of what others commit, as long as it is polled. Does not end.
+    async fn listen(&self) {
+        self.shared.vendor.listen(&self.shared.committed).await;
+    }
+
+    /// Closes all connections, so that a SQLite database is left in one file.
     pub async fn close(&self) {
         self.shared.readers.close().await;
         self.shared.writer.close().await;
     }
 
-    async fn migrate(&self) -> Result<(), CatalogError> {
-        self.make_file()?;
-        // Another process may be making the same tables: then ours are there when we look again.
-        let mut tries = 1..MIGRATION_TRIES;
-        while let Err(error) = self.make_tables().await {
-            match self.opening(error) {
-                error if error.is_passing() && tries.next().is_some() => tokio::time::sleep(MIGRATION_PAUSE).await,
-                error => return Err(error),
-            }
+    /// All rows that a query finds.
+    async fn rows(&self, query: Query<'_, Any, AnyArguments>) -> Result<Vec<AnyRow>, CatalogError> {
+        let mut connection = self.reader().await?;
+        if let Ok(rows) = timeout(CATALOG_ANSWER_TIMEOUT, query.fetch_all(&mut *connection)).await {
+            return Ok(rows?);
         }
-        let id: String = data_encoding::HEXLOWER.encode(&crate::io::random::bytes::<16>()?);
-        sqlx::query("UPDATE feed SET catalog = $1 WHERE catalog = ''").bind(id).execute(&self.shared.writer).await?;
-        self.shared.create.store(false, Ordering::Relaxed);
-        Ok(())
+        connection.close_on_drop();
+        Err(no_answer())
     }
 
-    /// On a connection of its own: the pool would try again and again, and say only that it took too long.
-    async fn make_tables(&self) -> Result<(), MigrateError> {
-        let mut connection = AnyConnection::connect(&self.shared.address).await?;
-        sqlx::raw_sql(PRAGMAS).execute(&mut connection).await?;
-        let result = MIGRATIONS.run_direct(None, &mut connection, false).await;
-        connection.close().await?;
-        result
+    async fn reader(&self) -> Result<PoolConnection<Any>, CatalogError> {
+        self.ask_pool(&self.shared.readers, self.shared.readers.acquire()).await
     }
 
-    /// What a failed migration means.
-    fn opening(&self, error: MigrateError) -> CatalogError {
-        let open = |problem: String| CatalogError::Open { path: self.shared.path.clone(), problem };
-        match error {
-            MigrateError::VersionMissing(found) | MigrateError::VersionTooNew(found, _) => {
-                let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-                CatalogError::Newer { found, known }
-            }
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                // SQLITE_READONLY and SQLITE_NOTADB; the low byte is the code, what is above it a detail.
-                let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
-                match code.map(|code| code & 0xff) {
-                    Some(8) => open("it cannot be written: make the file and its folder writable".to_owned()),
-                    Some(26) => open("it is not a SQLite database: restore it, or choose another folder".to_owned()),
-                    _ => error.into(),
+    /// Begins the one transaction of this process that writes.
+    async fn writing(&self) -> Result<Transaction<'static, Any>, CatalogError> {
+        self.ask_pool(&self.shared.writer, self.shared.writer.begin()).await
+    }
+
+    /// A pool that cannot connect tries until its time-out, and then says only that it took too long. So somebody has to
+    /// answer before an empty one is asked, and when it takes long; a time-out means busy only where somebody does.
+    async fn ask_pool<T>(
+        &self,
+        pool: &AnyPool,
+        take: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T, CatalogError> {
+        self.ready().await?;
+        let vendor = &self.shared.vendor;
+        if pool.size() == 0 {
+            vendor.reach().await?;
+        }
+        let mut take = std::pin::pin!(take);
+        let taken = match timeout(CATALOG_PATIENCE, &mut take).await {
+            Ok(taken) => taken,
+            Err(_) => {
+                // One asks for all who wait: a server that is merely busy is not to be flooded.
+                if let Ok(_one) = self.shared.asking.try_lock() {
+                    vendor.reach().await?;
                 }
+                take.await
             }
-            other => open(other.to_string()),
+        };
+        match taken {
+            Err(sqlx::Error::PoolTimedOut) => {
+                vendor.reach().await?;
+                Err(CatalogError::Busy)
+            }
+            other => other.map_err(|error| vendor.opening(error)),
         }
-    }
-
-    /// Makes the file and its folder where they are missing, and says plainly where it cannot.
-    fn make_file(&self) -> Result<(), CatalogError> {
-        let path = &self.shared.path;
-        let open = |problem: String| CatalogError::Open { path: path.clone(), problem };
-        if !self.shared.create.load(Ordering::Relaxed) && !path.exists() {
-            return Err(CatalogError::Unavailable(format!(
-                "there is no file {}: `fingerpost serve` and `fingerpost import` make it in a new data folder (--data names \
-                 another one); where a catalog was, put it back, or remove {SNAPSHOT_FILE} to begin anew",
-                path.display()
-            )));
-        }
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)
-                .map_err(|error| open(format!("the folder cannot be made ({error}): choose another with --data")))?;
-        }
-        std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(
-            |error| {
-                open(format!(
-                    "{error}: make the folder and the file writable for this user, or choose another with --data"
-                ))
-            },
-        )?;
-        Ok(())
-    }
-
-    async fn readers(&self) -> Result<&AnyPool, CatalogError> {
-        self.ready().await?;
-        Ok(&self.shared.readers)
-    }
-
-    async fn writer(&self) -> Result<&AnyPool, CatalogError> {
-        self.ready().await?;
-        Ok(&self.shared.writer)
     }
 }
 
-/// WAL: readers never wait for the writer. FULL: a change that was answered survives a power cut. The busy time-out is
-/// [`CATALOG_BUSY_TIMEOUT`] in milliseconds.
-const PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                       PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY";
-const _: () = assert!(CATALOG_BUSY_TIMEOUT.as_millis() == 5_000);
-/// Page caches, KiB. The writer's is for imports, whose codes fall anywhere in the index; readers look at few pages.
-const WRITER_CACHE: &str = "PRAGMA cache_size = -65536";
-const READER_CACHE: &str = "PRAGMA cache_size = -4096";
-
-/// The path as it stands in a URL.
-fn encode(path: &Path) -> String {
-    let mut encoded = Vec::new();
-    for part in path.to_string_lossy().split_inclusive('/') {
-        let (name, slash) = part.strip_suffix('/').map_or((part, ""), |name| (name, "/"));
-        crate::core::percent::encode(name.as_bytes(), &mut encoded);
-        encoded.extend_from_slice(slash.as_bytes());
-    }
-    String::from_utf8_lossy(&encoded).into_owned()
+/// A connection whose other end is gone without a word says nothing for ever.
+fn no_answer() -> CatalogError {
+    CatalogError::Unavailable(format!("no answer within {CATALOG_ANSWER_TIMEOUT:?}"))
 }

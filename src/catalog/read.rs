@@ -55,6 +55,11 @@ impl ListQuery {
     fn statement<T: Entity>(&self) -> Result<(String, Binder), CatalogError> {
         let mut row = Binder::default();
         let mut conditions = Vec::new();
+        let texts = self.only.iter().map(|(_, text)| text).chain(&self.search);
+        if texts.into_iter().any(|text| text.contains('\0')) {
+            // No text of ours has a NUL, and PostgreSQL does not even take one as a parameter.
+            return Ok((format!("{} LIMIT 0", select::<T>("1 = 0")), row));
+        }
         for (column, value) in &self.only {
             row.text(value);
             conditions.push(format!("{column} = ${}", row.len()));
@@ -92,7 +97,7 @@ fn decode_cursor<T: Entity>(cursor: &str) -> Result<Vec<String>, CatalogError> {
         || CatalogError::Invalid(vec![Mistake::new("cursor", "is not one of ours: use `next` of the page before")]);
     let bytes = data_encoding::BASE64URL_NOPAD.decode(cursor.as_bytes()).map_err(|_| wrong())?;
     let parts: Vec<String> = String::from_utf8(bytes).map_err(|_| wrong())?.split('/').map(str::to_owned).collect();
-    if parts.len() == T::KEY.len() { Ok(parts) } else { Err(wrong()) }
+    if parts.len() == T::KEY.len() && !parts.iter().any(|part| part.contains('\0')) { Ok(parts) } else { Err(wrong()) }
 }
 
 impl Catalog {
@@ -100,15 +105,15 @@ impl Catalog {
     pub async fn get<T: Entity>(&self, key: &[&str]) -> Result<T, CatalogError> {
         let sql = select::<T>(&key_is::<T>());
         let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind((*part).to_owned()));
-        let row = query.fetch_optional(self.readers().await?).await?;
-        let row = row.ok_or_else(|| CatalogError::NotFound { kind: T::KIND.label(), code: key.join("/") })?;
-        T::from_row(&mut RowReader::new(&row))
+        let rows = self.rows(query).await?;
+        let row = rows.first().ok_or_else(|| CatalogError::NotFound { kind: T::KIND.label(), code: key.join("/") })?;
+        T::from_row(&mut RowReader::new(row))
     }
 
     /// A page of a list.
     pub async fn list<T: Entity>(&self, query: &ListQuery) -> Result<Page<T>, CatalogError> {
         let (sql, row) = query.statement::<T>()?;
-        let rows = sqlx::query_with(AssertSqlSafe(sql), row.arguments).fetch_all(self.readers().await?).await?;
+        let rows = self.rows(sqlx::query_with(AssertSqlSafe(sql), row.arguments)).await?;
         let limit = query.limit() as usize;
         let items: Vec<T> =
             rows.iter().take(limit).map(|row| T::from_row(&mut RowReader::new(row))).collect::<Result<_, _>>()?;

@@ -62,7 +62,7 @@ impl Writing {
     }
 
     /// Which of these keys are there.
-    async fn existing(&mut self, kind: Kind, keys: &[&str]) -> Result<HashSet<String>, CatalogError> {
+    pub(super) async fn existing(&mut self, kind: Kind, keys: &[&str]) -> Result<HashSet<String>, CatalogError> {
         let sql = match kind {
             Kind::Ad => {
                 format!("SELECT partner, code FROM ads WHERE (partner, code) IN (VALUES {})", pairs(keys.len()))

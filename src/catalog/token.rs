@@ -37,24 +37,28 @@ impl Catalog {
         // The file first: a hash whose token nobody has would lock everybody out.
         crate::io::disk::replace_file(file, 0o600, |out| writeln!(out, "{token}")).map_err(|error| {
             CatalogError::Open {
-                path: file.to_path_buf(),
+                place: file.display().to_string(),
                 problem: format!("the admin token cannot be written: {error}"),
             }
         })?;
-        sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2")
+        let mut tx = self.writing().await?;
+        let made = sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
             .bind(HASH)
             .bind(HEXLOWER.encode(hash(&token).as_bytes()))
-            .execute(self.writer().await?)
+            .execute(&mut *tx)
             .await?;
+        tx.commit().await?;
+        if made.rows_affected() == 0 {
+            // Another machine that began at the same moment has made the one that counts.
+            std::fs::remove_file(file)?;
+            return Ok(TokenState::Kept);
+        }
         Ok(TokenState::Made)
     }
 
     async fn stored_hash(&self) -> Result<Option<blake3::Hash>, CatalogError> {
-        let row = sqlx::query("SELECT value FROM meta WHERE name = $1")
-            .bind(HASH)
-            .fetch_optional(self.readers().await?)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
+        let rows = self.rows(sqlx::query("SELECT value FROM meta WHERE name = $1").bind(HASH)).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
         let value: String = row.try_get(0)?;
         let hash =
             blake3::Hash::from_hex(value).map_err(|e| CatalogError::Corrupt(format!("admin token hash: {e}")))?;

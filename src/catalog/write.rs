@@ -3,7 +3,7 @@
 //! Its first statement locks the feed's row. Whoever writes waits there, also on PostgreSQL, so that sequence numbers are
 //! given in the order of commits and without a gap.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
@@ -14,7 +14,7 @@ use super::{
     share_link,
 };
 use crate::core::{
-    limits::{BULK_CHANGES, BULK_ROWS, CHANGES_KEPT},
+    limits::{CHANGES_KEPT, LOOKUP_CODES},
     time::Millis,
 };
 
@@ -26,6 +26,10 @@ const NAMED_MAX: i64 = 3;
 pub(super) struct Writing {
     pub(super) tx: Transaction<'static, Any>,
     shared: Arc<Shared>,
+    /// Items of one statement.
+    rows_max: usize,
+    /// Changes of one statement.
+    changes_max: usize,
     pub(super) known: Known,
     /// Sequence number of the next change.
     next: i64,
@@ -38,23 +42,24 @@ pub(super) struct Writing {
 impl Writing {
     pub(super) async fn begin(catalog: &Catalog) -> Result<Writing, CatalogError> {
         let mark = i64::from_le_bytes(crate::io::random::bytes::<8>()?);
-        let mut tx = catalog.writer().await?.begin().await?;
+        let mut tx = catalog.writing().await?;
         let row = sqlx::query("UPDATE feed SET next = next WHERE one = 1 RETURNING next").fetch_one(&mut *tx).await?;
         let (next, now) = (row.try_get(0)?, catalog.shared.clock.now());
         let shared = Arc::clone(&catalog.shared);
-        Ok(Writing { tx, shared, known: Known::default(), next, mark, pending: Vec::new(), now })
+        let (rows_max, changes_max) = shared.vendor.bulk();
+        Ok(Writing { tx, shared, rows_max, changes_max, known: Known::default(), next, mark, pending: Vec::new(), now })
     }
 
     /// Creates or replaces items. Keys are unique among them.
     pub(super) async fn upsert<T: Entity>(&mut self, items: &[T]) -> Result<(), CatalogError> {
-        for chunk in items.chunks(BULK_ROWS) {
+        for chunk in items.chunks(self.rows_max) {
             let mut row = Binder::default();
             row.integer(self.now.0);
             for item in chunk {
                 item.bind(&mut row);
             }
             // Few sizes come again: one, and a full chunk.
-            let persistent = chunk.len() == 1 || chunk.len() == BULK_ROWS;
+            let persistent = chunk.len() == 1 || chunk.len() == self.rows_max;
             sqlx::query_with(AssertSqlSafe(upsert_sql::<T>(chunk.len())), row.arguments)
                 .persistent(persistent)
                 .execute(&mut *self.tx)
@@ -62,7 +67,7 @@ impl Writing {
             for item in chunk {
                 self.pending.push((T::KIND, item.key()));
             }
-            self.write_changes(BULK_CHANGES).await?;
+            self.write_changes(self.changes_max).await?;
         }
         Ok(())
     }
@@ -70,7 +75,7 @@ impl Writing {
     /// Writes change rows in chunks, as long as at least `at_least` of them wait.
     async fn write_changes(&mut self, at_least: usize) -> Result<(), CatalogError> {
         while !self.pending.is_empty() && self.pending.len() >= at_least {
-            let chunk: Vec<_> = self.pending.drain(..self.pending.len().min(BULK_CHANGES)).collect();
+            let chunk: Vec<_> = self.pending.drain(..self.pending.len().min(self.changes_max)).collect();
             let mut row = Binder::default();
             row.integer(self.next);
             row.integer(self.now.0);
@@ -79,7 +84,7 @@ impl Writing {
                 row.text(kind.word());
                 row.text(key);
             }
-            let persistent = chunk.len() == 1 || chunk.len() == BULK_CHANGES;
+            let persistent = chunk.len() == 1 || chunk.len() == self.changes_max;
             sqlx::query_with(AssertSqlSafe(changes_sql(chunk.len())), row.arguments)
                 .persistent(persistent)
                 .execute(&mut *self.tx)
@@ -94,6 +99,9 @@ impl Writing {
         self.write_changes(1).await?;
         sqlx::query("UPDATE feed SET next = $1 WHERE one = 1").bind(self.next).execute(&mut *self.tx).await?;
         sqlx::query("DELETE FROM changes WHERE seq < $1").bind(self.next - CHANGES_KEPT).execute(&mut *self.tx).await?;
+        if let Some(hint) = self.shared.vendor.hint() {
+            sqlx::query(hint).execute(&mut *self.tx).await?;
+        }
         self.tx.commit().await?;
         self.shared.committed.notify_one();
         Ok(())
@@ -118,10 +126,46 @@ impl Writing {
         let row = sqlx::query(AssertSqlSafe(sql))
             .bind(wanted.link.to_string())
             .bind(wanted.partner.to_string())
-            .bind(wanted.ad.as_deref().unwrap_or_default().to_owned())
+            .bind(ad_or_none(wanted).to_owned())
             .fetch_optional(&mut *self.tx)
             .await?;
         row.map(|row| ShareLink::from_row(&mut RowReader::new(&row))).transpose()
+    }
+
+    /// Share links with generated slugs, without those whose link, partner and ad have one already.
+    pub(super) async fn share_new(&mut self, wanted: &[&ShareLink]) -> Result<(), CatalogError> {
+        let mut there = self.shared_already(wanted).await?;
+        let mut fresh: Vec<ShareLink> = Vec::with_capacity(wanted.len());
+        for link in wanted {
+            if there.insert([link.link.to_string(), link.partner.to_string(), ad_or_none(link).to_owned()]) {
+                fresh.push((*link).clone());
+            }
+        }
+        let slugs: Vec<&str> = fresh.iter().map(|link| link.slug.as_str()).collect();
+        let mut taken = if slugs.is_empty() { HashSet::new() } else { self.existing(Kind::ShareLink, &slugs).await? };
+        for link in &mut fresh {
+            if !taken.insert(link.slug.to_string()) {
+                self.settle_slug(link).await?;
+            }
+        }
+        self.upsert(&fresh).await
+    }
+
+    /// Link, partner and ad (or an empty text) of those that have a share link.
+    async fn shared_already(&mut self, wanted: &[&ShareLink]) -> Result<HashSet<[String; 3]>, CatalogError> {
+        let rows: Vec<String> =
+            (0..wanted.len()).map(|n| format!("(${}, ${}, ${})", 3 * n + 1, 3 * n + 2, 3 * n + 3)).collect();
+        // Both databases call the columns of VALUES so.
+        let sql = format!(
+            "SELECT DISTINCT column1, column2, column3 FROM (VALUES {}) AS wanted JOIN share_links \
+             ON link = column1 AND partner = column2 AND COALESCE(ad, '') = column3",
+            rows.join(", ")
+        );
+        let query = wanted.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, link| {
+            query.bind(link.link.to_string()).bind(link.partner.to_string()).bind(ad_or_none(link).to_owned())
+        });
+        let rows = query.persistent(wanted.len() == LOOKUP_CODES).fetch_all(&mut *self.tx).await?;
+        rows.iter().map(|row| Ok([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?])).collect()
     }
 
     /// Draws until a generated slug is free.
@@ -137,7 +181,7 @@ impl Writing {
         let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind((*part).to_owned()));
         query.execute(&mut *self.tx).await?;
         self.pending.push((T::KIND, key.join("/")));
-        self.write_changes(BULK_CHANGES).await
+        self.write_changes(self.changes_max).await
     }
 
     /// The first column of the rows that `condition` (over `$1`, `$2`) finds.
@@ -190,6 +234,10 @@ impl Writing {
         }
         Ok(by)
     }
+}
+
+fn ad_or_none(link: &ShareLink) -> &str {
+    link.ad.as_deref().unwrap_or_default()
 }
 
 const SHARE_LINKS_OF_LINK: &str = "SELECT slug FROM share_links WHERE link = $1 ORDER BY slug LIMIT $2";

@@ -58,7 +58,7 @@ pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
     let config = global.load()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let catalog = Catalog::open(&config.catalog.url, false, Clock::System).await?;
+        let catalog = Catalog::open(config.catalog.url.expose(), false, Clock::System).await?;
         let result = match &args.what {
             What::Programs(out) => export::<Program>(&catalog, out).await,
             What::Links(out) => export::<Link>(&catalog, out).await,

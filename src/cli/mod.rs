@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config};
 
+mod catalog;
 mod check;
 mod export;
 mod export_events;
@@ -13,6 +14,8 @@ mod import;
 mod journal;
 mod keys;
 mod load;
+mod migrate;
+mod names;
 mod report;
 mod serve;
 
@@ -61,8 +64,14 @@ enum Command {
     Export(export::Args),
     /// Show reach, or the statistics of links
     Report(report::Args),
+    /// Copy the catalog from one database to another
+    Catalog(catalog::Args),
     /// Check a configuration and report every mistake at once
     Check(check::Args),
+    /// Make or update the tables of ClickHouse
+    Migrate(migrate::Args),
+    /// Copy the catalog's names to ClickHouse, for analysts
+    Names(names::Args),
     /// Look into a journal
     Journal(journal::Args),
     /// Manage the keys that sign cookies and click tokens
@@ -84,7 +93,10 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&global, args),
         Command::Export(args) => export::run(&global, args),
         Command::Report(args) => report::run(&global, args),
+        Command::Catalog(args) => catalog::run(&global, args),
         Command::Check(args) => check::run(&global, args),
+        Command::Migrate(args) => migrate::run(&global, args),
+        Command::Names(args) => names::run(&global, args),
         Command::Journal(args) => journal::run(&global, args),
         Command::Keys(args) => keys::run(&global, args),
         Command::Completions { shell } => {

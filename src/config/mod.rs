@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+mod catalog_url;
 pub mod keys;
 pub mod network;
 mod reader;
 pub mod secret;
 pub mod stores;
 
+pub use catalog_url::CatalogUrl;
 use network::Network;
 use reader::Reader;
 
@@ -125,8 +127,8 @@ pub struct Journal {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Catalog {
-    /// `sqlite:…`; by default `catalog.db` in the data folder.
-    pub url: String,
+    /// By default `catalog.db` in the data folder.
+    pub url: CatalogUrl,
     /// How often the edge asks for changes.
     pub poll_interval: Duration,
     /// How often the edge writes its snapshot when something has changed.
@@ -273,14 +275,8 @@ pub fn read(
     let stores::Stores { sink, kafka, clickhouse, load, reports } = stores::read(&mut reader);
     let catalog = Catalog {
         url: reader
-            .optional("catalog.url", |text| {
-                if text.starts_with("sqlite:") {
-                    Ok(text.to_owned())
-                } else {
-                    Err(format!("`{text}` is not known here: use sqlite:PATH"))
-                }
-            })
-            .unwrap_or_else(|| format!("sqlite:{}", data_folder.join("catalog.db").display())),
+            .optional("catalog.url", CatalogUrl::parse)
+            .unwrap_or_else(|| CatalogUrl::file(&data_folder.join("catalog.db"))),
         poll_interval: reader.duration("catalog.poll_interval", Duration::from_millis(200)),
         snapshot_interval: reader.duration("catalog.snapshot_interval", Duration::from_secs(60)),
     };

@@ -119,10 +119,10 @@ pub(super) struct Stores {
 
 pub(super) fn read(reader: &mut Reader) -> Stores {
     let kinds = [("sqlite", SinkKind::Sqlite), ("kafka", SinkKind::Kafka), ("clickhouse", SinkKind::ClickHouse)];
-    let sink = Sink {
-        kind: reader.word("sink.kind", SinkKind::Sqlite, &kinds),
-        linger: reader.duration("sink.linger", Duration::from_millis(200)),
-    };
+    let kind = reader.word("sink.kind", SinkKind::Sqlite, &kinds);
+    // Each batch is a part in five tables of ClickHouse, which has to merge them.
+    let linger = Duration::from_millis(if kind == SinkKind::ClickHouse { 1_000 } else { 200 });
+    let sink = Sink { kind, linger: reader.duration("sink.linger", linger) };
     let kafka = read_kafka(reader);
     let clickhouse = read_clickhouse(reader);
     let load = Load {

@@ -60,10 +60,22 @@ pub const CHANGES_PER_STEP: u32 = 5_000;
 pub const BULK_ROWS: usize = 16;
 /// Rows of one statement that writes into the change feed, two parameters each.
 pub const BULK_CHANGES: usize = 128;
+/// The same where each statement crosses a network (PostgreSQL, which takes 65,535 parameters in one).
+pub const BULK_ROWS_REMOTE: usize = 512;
+/// The same.
+pub const BULK_CHANGES_REMOTE: usize = 1_024;
+/// Parameters of one statement of a copy: SQLite takes 32,766.
+pub const COPY_PARAMETERS_MAX: usize = 30_000;
 /// Codes in one query that asks which of them exist.
 pub const LOOKUP_CODES: usize = 256;
 /// How long a write waits for another writer of the catalog.
 pub const CATALOG_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a read of the catalog, or the next row of a long one, may take.
+pub const CATALOG_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Who waits longer than that for a connection to the catalog asks whether there is anybody at the other end.
+pub const CATALOG_PATIENCE: Duration = Duration::from_millis(250);
+/// After that long without a hint from the catalog it is asked whether it is still there.
+pub const CATALOG_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Longest pause between two tries to reach the catalog.
 pub const CATALOG_BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// One item in the snapshot file, bytes: rules, lists and addresses at their longest stay below.

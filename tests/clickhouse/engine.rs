@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fingerpost::{
@@ -12,8 +12,10 @@ use fingerpost::{
         secret::Secret,
         stores::{ClickHouse, Compression},
     },
-    store::clickhouse::Store,
+    store::clickhouse::{Store, StoreError},
 };
+
+use crate::support::PATIENCE;
 
 /// A stack of its own with ClickHouse only; it ends with this process.
 pub(crate) struct Engine {
@@ -52,6 +54,19 @@ impl Engine {
 
     pub(crate) fn kill(&self) {
         self.stack(&["kill", "clickhouse"]);
+    }
+
+    /// The same without the script's start in between.
+    pub(crate) fn kill_now(&self) {
+        let pid = self.known()["clickhouse"]["pid"].as_i64().unwrap();
+        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// Addresses and process ids.
+    pub(crate) fn known(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.folder.path().join("stack.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
     }
 
     pub(crate) fn restart(&self) {
@@ -115,7 +130,26 @@ impl Database {
     /// The numbers of a question's one row, the columns as an array of UInt64.
     pub(crate) async fn numbers(&self, columns: &str, from: &str) -> Vec<u64> {
         let text = self.sql(&format!("SELECT [{columns}]::Array(UInt64) FROM {from}"));
-        self.client.query_raw(&text).fetch_one().await.unwrap_or_else(|error| panic!("{text}: {error}"))
+        let ask = || self.client.query_raw(&text).fetch_one();
+        match ask().await {
+            // A connection of the pool to a server that was killed meanwhile.
+            Err(clickhouse::error::Error::Network(_)) => ask().await,
+            answer => answer,
+        }
+        .unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    /// Asks until the number is there.
+    pub(crate) async fn until(&self, column: &str, from: &str, wanted: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.numbers(&self.sql(column), from).await[0];
+            if found == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "waited in vain for {wanted}: {column} is {found}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Rows are there once, and every rollup's sums are those of the rows.
@@ -154,6 +188,18 @@ impl Database {
         }
         rows[0]
     }
+}
+
+/// Does it again after errors that pass.
+pub(crate) async fn patiently<F: Future<Output = Result<(), StoreError>>>(work: impl Fn() -> F) {
+    for _ in 0..5 {
+        match work().await {
+            Ok(()) => return,
+            Err(StoreError::Retry(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("it does not pass");
 }
 
 pub(crate) async fn migrate(store: &Store) {

@@ -1,6 +1,6 @@
 //! Each event is one row and is in each sum once: repeated, cut in half, killed.
 
-use std::ops::Range;
+use std::{ops::Range, time::Instant};
 
 use fingerpost::{
     core::{
@@ -11,8 +11,8 @@ use fingerpost::{
 };
 
 use crate::{
-    block_on,
-    engine::{Database, Engine},
+    Dice, block_on,
+    engine::{Database, Engine, patiently},
 };
 
 /// 2026-10-31T23:00:00Z; offsets are minutes, so that a range of a hundred straddles the month.
@@ -184,5 +184,43 @@ fn rows_that_have_had_their_time_do_not_come_back() {
         assert_eq!(database.numbers("count()", "DB.events").await, [0]);
         assert_eq!(database.numbers("sum(r.count)", "DB.reach AS r").await, sums);
         assert_eq!(store.next_offset("t", 0).await.unwrap(), Some(100), "known without rows");
+    });
+}
+
+/// The real thing: kill -9 of the server at a random moment of an insert that takes it a while.
+#[test]
+fn a_server_killed_in_mid_insert_has_everything_once_afterwards() {
+    const ROWS: u64 = 60_000;
+    let mut dice = Dice::new();
+    block_on(async {
+        let engine = Engine::start();
+        let database = Database::new(&engine).await;
+        let store = &database.store;
+        let began = Instant::now();
+        store.insert(&block("t", 0..ROWS), "t/0/0").await.unwrap();
+        let usual = began.elapsed();
+        let (mut nothing, mut half, mut whole) = (0, 0, 0);
+        for round in 1..=8 {
+            let block = block("t", round * ROWS..(round + 1) * ROWS);
+            let life = usual.mul_f64((20 + dice.below(100)) as f64 / 100.0);
+            let token = block.token();
+            let mut call = Box::pin(store.insert(&block, &token));
+            let ended = tokio::time::timeout(life, &mut call).await;
+            engine.kill_now();
+            if ended.is_err() {
+                let _ = call.await;
+            }
+            engine.restart();
+            let there = database.numbers("count()", "DB.events").await[0] - round * ROWS;
+            let sums = database.numbers("max(l.offset)", "DB.loaded AS l").await[0] + 1;
+            match (there, sums == (round + 1) * ROWS) {
+                (0, false) => nothing += 1,
+                (ROWS, true) => whole += 1,
+                _ => half += 1,
+            }
+            patiently(|| store.recover(&block, &token)).await;
+            assert_eq!(database.audit().await, (round + 1) * ROWS);
+        }
+        println!("usually {usual:?}; after the kill: nothing {nothing}, half {half}, everything {whole}");
     });
 }

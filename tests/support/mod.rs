@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod server;
+pub mod stack;
 
 use std::time::{Duration, Instant};
 

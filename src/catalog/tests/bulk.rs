@@ -2,26 +2,9 @@
 
 use super::*;
 
-pub(super) async fn import<T: Entity>(fixture: &Fixture, items: &[Value]) -> (Bulk<T, ()>, Vec<(u64, String)>) {
-    let mut bulk = Bulk::<T, ()>::begin(&fixture.catalog).await.unwrap();
-    let mut refused = Vec::new();
-    for (rows, at) in items.chunks(2).zip(0u64..) {
-        let rows = rows.iter().zip(0..).map(|(item, n)| Row {
-            line: 2 + 2 * at + n,
-            item: read_json::<T>(item.clone()).unwrap(),
-            cargo: (),
-        });
-        refused.extend(bulk.add(rows.collect()).await.unwrap());
-    }
-    refused.extend(bulk.settle().await.unwrap());
-    let mut refused: Vec<_> = refused.into_iter().map(|r| (r.line, r.mistakes[0].field.clone())).collect();
-    refused.sort();
-    (bulk, refused)
-}
-
 #[tokio::test]
 async fn partners_may_stand_before_their_parents() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::new(BACKEND).await;
     fixture.put::<Partner>(json!({"code": "old"})).await;
     let items = [
         json!({"code": "d", "parent": "c"}),
@@ -43,7 +26,7 @@ async fn partners_may_stand_before_their_parents() {
 
 #[tokio::test]
 async fn a_code_that_stands_there_twice_is_refused_and_named() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::new(BACKEND).await;
     let link = |code: &str| json!({"code": code, "address": "https://a.example"});
     let mut bulk = Bulk::<Link, ()>::begin(&fixture.catalog).await.unwrap();
     let rows = [link("a"), link("b"), link("A")].into_iter().zip(2..);
@@ -58,7 +41,7 @@ async fn a_code_that_stands_there_twice_is_refused_and_named() {
 
 #[tokio::test]
 async fn many_rows_and_their_changes_are_written_in_one_transaction() {
-    let fixture = Fixture::spring().await;
+    let fixture = Fixture::spring(BACKEND).await;
     let before = fixture.catalog.position().await.unwrap().last;
     let items: Vec<Value> =
         (0..1_234).map(|n| json!({"code": format!("bulk-{n}"), "address": format!("https://a.example/{n}")})).collect();
@@ -72,19 +55,32 @@ async fn many_rows_and_their_changes_are_written_in_one_transaction() {
     assert_eq!(fixture.catalog.get::<Link>(&["bulk-1233"]).await.unwrap().address, "https://a.example/1233");
 }
 
+/// Neither with one another, nor with those that are there, nor with one that has a slug of its own.
 #[tokio::test]
 async fn share_links_without_a_slug_are_not_doubled() {
-    let fixture = Fixture::spring().await;
-    let item = json!({"link": "haircare", "partner": "abc123"});
-    let (bulk, refused) = import::<ShareLink>(&fixture, &[item.clone(), item.clone(), item]).await;
-    assert!(refused.is_empty());
-    bulk.commit().await.unwrap();
-    assert_eq!(fixture.catalog.list::<ShareLink>(&ListQuery::default()).await.unwrap().items.len(), 1);
+    let fixture = Fixture::spring(BACKEND).await;
+    fixture.put::<Link>(json!({"code": "other", "address": "https://a.example"})).await;
+    let plain = json!({"link": "haircare", "partner": "abc123"});
+    let with_ad = json!({"link": "haircare", "partner": "abc123", "ad": "website2"});
+    let named = json!({"slug": "named", "link": "other", "partner": "abc123"});
+    let same = json!({"link": "other", "partner": "abc123"});
+    for again in [false, true] {
+        let items = [&plain, &with_ad, &same, &named, &plain, &with_ad, &plain].map(Clone::clone);
+        let (bulk, refused) = import::<ShareLink>(&fixture, &items).await;
+        assert!(refused.is_empty());
+        bulk.commit().await.unwrap();
+        let there = fixture.catalog.list::<ShareLink>(&ListQuery::default()).await.unwrap().items;
+        let mut there: Vec<_> = there.iter().map(|l| (l.link.as_str(), l.ad.as_ref().map(|ad| ad.as_str()))).collect();
+        there.sort_unstable();
+        // The import hands over two lines at a time: `same` comes together with `named`.
+        let expected = [("haircare", None), ("haircare", Some("website2")), ("other", None)];
+        assert_eq!(there, expected, "again: {again}");
+    }
 }
 
 #[tokio::test]
 async fn the_feed_keeps_a_bounded_tail() {
-    let fixture = Fixture::spring().await;
+    let fixture = Fixture::spring(BACKEND).await;
     // As if a million changes had been made since.
     let far = crate::core::limits::CHANGES_KEPT + 3;
     sqlx::query("UPDATE feed SET next = $1").bind(far).execute(&fixture.catalog.shared.writer).await.unwrap();

@@ -9,17 +9,17 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tracing::subscriber::DefaultGuard;
 
-use super::{bulk::import, *};
+use super::{restore::Meets, *};
 use crate::{
     links::{Counts, Links},
     telemetry::health::{Health, State},
 };
 
-async fn follower(fixture: &Fixture, health: &Health) -> Follower {
+pub(super) async fn follower(fixture: &Fixture, health: &Health) -> Follower {
     Follower::start(fixture.catalog.clone(), health.clone(), fixture.clock.clone(), fixture.options()).await
 }
 
-async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
     let waited = tokio::time::timeout(Duration::from_secs(20), async {
         while !condition() {
             tokio::task::yield_now().await;
@@ -30,7 +30,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn every_change_reaches_the_index() {
-    let fixture = Fixture::spring().await;
+    let fixture = Fixture::spring(BACKEND).await;
     let mut follower = follower(&fixture, &Health::default()).await;
     follower.catch_up().await.unwrap();
     let links = follower.links();
@@ -65,7 +65,7 @@ async fn every_change_reaches_the_index() {
 
 #[tokio::test]
 async fn counted_clicks_survive_a_change() {
-    let fixture = Fixture::spring().await;
+    let fixture = Fixture::spring(BACKEND).await;
     fixture.put::<Link>(json!({"code": "few", "address": "https://a.example", "max_clicks": 5})).await;
     let mut follower = follower(&fixture, &Health::default()).await;
     follower.catch_up().await.unwrap();
@@ -79,7 +79,7 @@ async fn counted_clicks_survive_a_change() {
 
 #[tokio::test]
 async fn a_feed_that_no_longer_reaches_back_leads_to_a_full_load() {
-    let fixture = Fixture::spring().await;
+    let fixture = Fixture::spring(BACKEND).await;
     let mut follower = follower(&fixture, &Health::default()).await;
     follower.catch_up().await.unwrap();
     fixture.catalog.delete::<Ad>(&["abc123", "website2"], false).await.unwrap();
@@ -93,7 +93,7 @@ async fn a_feed_that_no_longer_reaches_back_leads_to_a_full_load() {
 #[tokio::test]
 async fn a_pruned_feed_is_followed_from_the_last_row_that_was_applied() {
     for (pruned, steps) in [(3, 2), (4, 1)] {
-        let fixture = Fixture::spring().await;
+        let fixture = Fixture::spring(BACKEND).await;
         let (warnings, _guard) = Warnings::catch();
         let mut follower = follower(&fixture, &Health::default()).await;
         follower.catch_up().await.unwrap();
@@ -109,10 +109,10 @@ async fn a_pruned_feed_is_followed_from_the_last_row_that_was_applied() {
 
 #[tokio::test]
 async fn another_catalog_leads_to_a_full_load() {
-    let first = Fixture::spring().await;
+    let first = Fixture::spring(BACKEND).await;
     let mut follower = follower(&first, &Health::default()).await;
     follower.catch_up().await.unwrap();
-    let other = Fixture::new().await;
+    let other = Fixture::new(BACKEND).await;
     let (warnings, _guard) = Warnings::catch();
     follower.catalog_is_now(other.catalog.clone());
     follower.catch_up().await.unwrap();
@@ -122,10 +122,10 @@ async fn another_catalog_leads_to_a_full_load() {
 
 /// What is logged on this thread as a warning or worse.
 #[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Warnings(Arc<Mutex<Vec<u8>>>);
 
 impl Warnings {
-    fn catch() -> (Warnings, DefaultGuard) {
+    pub(super) fn catch() -> (Warnings, DefaultGuard) {
         let warnings = Warnings::default();
         let writer = warnings.clone();
         let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false);
@@ -133,7 +133,7 @@ impl Warnings {
         (warnings, guard)
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
     }
 }
@@ -148,54 +148,9 @@ impl io::Write for Warnings {
     }
 }
 
-/// Where the follower is when the backup takes the catalog's place.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Meets {
-    Running,
-    FromSnapshot,
-}
-
-impl Fixture {
-    async fn back_up(&self) -> std::path::PathBuf {
-        let path = self.folder.path().join("backup.db");
-        let sql = format!("VACUUM INTO '{}'", path.display());
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&self.catalog.shared.writer).await.unwrap();
-        path
-    }
-
-    /// The backup in a folder of its own, with `imports` links written while no edge looked on.
-    async fn restored(&self, backup: &Path, imports: u64) -> Fixture {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::copy(backup, folder.path().join("catalog.db")).unwrap();
-        let catalog = Catalog::open(&url(&folder), false, self.clock.clone()).await.unwrap();
-        let restored = Fixture { folder, catalog, clock: self.clock.clone() };
-        let items: Vec<_> =
-            (0..imports).map(|n| json!({"code": format!("item-{n}"), "address": "https://a.example"})).collect();
-        let (bulk, refused) = import::<Link>(&restored, &items).await;
-        assert!(refused.is_empty());
-        assert_eq!(bulk.commit().await.unwrap(), imports);
-        restored
-    }
-
-    /// `follower` as it is when the restored catalog is there.
-    async fn meet(&self, mut follower: Follower, restored: &Fixture, meets: Meets) -> Follower {
-        if meets == Meets::Running {
-            follower.catalog_is_now(restored.catalog.clone());
-            return follower;
-        }
-        let stop = CancellationToken::new();
-        stop.cancel();
-        follower.run(stop).await;
-        let health = Health::default();
-        let again = Follower::start(restored.catalog.clone(), health, self.clock.clone(), self.options()).await;
-        assert!(again.is_loaded(), "the snapshot is used");
-        again
-    }
-}
-
 /// Two changes are discarded by a restore, and `imports` others come in their place.
 async fn after_a_restore_nothing_discarded_is_served(meets: Meets, imports: u64) {
-    let fixture = Fixture::spring().await;
+    let fixture = Fixture::spring(BACKEND).await;
     let backup = fixture.back_up().await;
     let mut follower = follower(&fixture, &Health::default()).await;
     fixture.put::<Link>(json!({"code": "haircare", "address": "https://discarded.example"})).await;
@@ -257,7 +212,7 @@ async fn a_restore_and_more_writes_meet_a_snapshot() {
 #[tokio::test]
 async fn from_an_empty_catalog_the_feed_is_followed() {
     for meets in [Meets::Running, Meets::FromSnapshot] {
-        let fixture = Fixture::new().await;
+        let fixture = Fixture::new(BACKEND).await;
         let backup = fixture.back_up().await;
         let mut follower = follower(&fixture, &Health::default()).await;
         follower.catch_up().await.unwrap();
@@ -274,7 +229,7 @@ async fn from_an_empty_catalog_the_feed_is_followed() {
 /// An unchanged catalog is known again.
 #[tokio::test]
 async fn a_restart_without_a_restore_loads_nothing() {
-    let fixture = Fixture::spring().await;
+    let fixture = Fixture::spring(BACKEND).await;
     let backup = fixture.back_up().await;
     for meets in [Meets::Running, Meets::FromSnapshot] {
         let mut follower = follower(&fixture, &Health::default()).await;
@@ -290,7 +245,7 @@ async fn a_restart_without_a_restore_loads_nothing() {
 /// The poll is an hour away: only the commit itself can have woken the follower.
 #[tokio::test]
 async fn what_this_process_commits_waits_for_no_poll() {
-    let fixture = Fixture::spring().await;
+    let fixture = Fixture::spring(BACKEND).await;
     let options = FollowerOptions { poll_interval: Duration::from_secs(3_600), ..fixture.options() };
     let clock = fixture.clock.clone();
     let follower = Follower::start(fixture.catalog.clone(), Health::default(), clock, options).await;
@@ -307,13 +262,13 @@ async fn what_this_process_commits_waits_for_no_poll() {
 
 #[tokio::test]
 async fn a_change_of_others_is_live_within_a_poll_and_the_snapshot_is_written_at_the_end() {
-    let fixture = Fixture::spring().await;
+    let fixture = Fixture::spring(BACKEND).await;
     let health = Health::default();
     let follower = follower(&fixture, &health).await;
     let (links, stop) = (follower.links(), CancellationToken::new());
     let task = tokio::spawn(follower.run(stop.clone()));
     until("the first load", || links.applied.load(Ordering::Acquire) == 4).await;
-    let other = Catalog::open(&url(&fixture.folder), false, fixture.clock.clone()).await.unwrap();
+    let other = fixture.open(false).await.unwrap();
     let link = read_json::<Link>(json!({"code": "new", "address": "https://a.example"})).unwrap();
     other.put(link).await.unwrap();
     until("the change", || links.applied.load(Ordering::Acquire) == 5).await;
@@ -324,51 +279,54 @@ async fn a_change_of_others_is_live_within_a_poll_and_the_snapshot_is_written_at
     assert!(again.is_loaded() && again.links().links.contains_key("new"));
 }
 
-/// At start and while running: the index serves, health tells, and all comes right by itself.
-#[tokio::test]
-async fn the_edge_goes_on_while_the_catalog_is_away() {
-    let fixture = Fixture::spring().await;
-    let stop = CancellationToken::new();
-    let first = follower(&fixture, &Health::default()).await;
-    let links = first.links();
-    let task = tokio::spawn(first.run(stop.clone()));
-    until("the first load", || links.applied.load(Ordering::Acquire) == 4).await;
-    stop.cancel();
-    task.await.unwrap();
-    fixture.catalog.close().await;
-
-    let (there, away) = (fixture.folder.path().join("catalog.db"), fixture.folder.path().join("away.db"));
-    std::fs::rename(&there, &away).unwrap();
-    let health = Health::default();
-    let catalog = Catalog::new(&url(&fixture.folder), false, fixture.clock.clone()).unwrap();
-    fixture.clock.advance(60_000);
-    let follower = Follower::start(catalog.clone(), health.clone(), fixture.clock.clone(), fixture.options()).await;
-    let (links, stop) = (follower.links(), CancellationToken::new());
-    let task = tokio::spawn(follower.run(stop.clone()));
-    let part = |name: &str| health.snapshot().1.get(name).cloned();
-    until("the complaint", || part("catalog").is_some_and(|c| c.state == State::Degraded)).await;
-    assert_eq!(part("links").unwrap().state, State::Ready);
-    assert!(part("catalog").unwrap().reason.contains("60s ago"), "{:?}", part("catalog"));
-    assert!(links.links.contains_key("haircare"), "served from the snapshot");
-    assert!(!there.exists(), "no empty catalog takes its place");
-
-    std::fs::rename(&away, &there).unwrap();
-    let fixture = Fixture { catalog, ..fixture };
-    fixture.put::<Link>(json!({"code": "back", "address": "https://a.example"})).await;
-    until("the change", || links.links.contains_key("back")).await;
-    until("the all-clear", || part("catalog").is_some_and(|c| c.state == State::Ready)).await;
-    stop.cancel();
-    task.await.unwrap();
-}
-
 #[tokio::test]
 async fn without_snapshot_and_catalog_nothing_is_ready() {
-    let folder = tempfile::tempdir().unwrap();
-    let fixture =
-        Fixture { catalog: Catalog::new(&url(&folder), false, Clock::System).unwrap(), clock: Clock::System, folder };
+    let fixture = Fixture::nowhere(BACKEND).await;
     let health = Health::default();
     let mut follower = follower(&fixture, &health).await;
     assert!(follower.catch_up().await.is_err());
     assert_eq!(health.snapshot().0, State::NotReady);
     assert!(!follower.is_loaded() && Arc::<Links>::strong_count(&follower.links()) > 0);
+}
+
+#[tokio::test]
+async fn a_damaged_snapshot_is_left_aside_and_the_catalog_is_loaded() {
+    let fixture = Fixture::spring(BACKEND).await;
+    std::fs::write(fixture.folder.path().join(SNAPSHOT_FILE), "damaged").unwrap();
+    let health = Health::default();
+    let mut follower = Follower::start(fixture.catalog.clone(), health, Clock::System, fixture.options()).await;
+    assert!(!follower.is_loaded());
+    follower.catch_up().await.unwrap();
+    assert_eq!(follower.links().counts().links, 1);
+}
+
+/// A link that changes from plain to not plain and back is in every load, whichever of its statements sees it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_sees_one_moment() {
+    let fixture = Fixture::new(BACKEND).await;
+    let writer = fixture.open(false).await.unwrap();
+    let stop = CancellationToken::new();
+    let flipping = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            for flip in 0.. {
+                let clicks = if flip % 2 == 0 { Value::Null } else { json!(7) };
+                let link = json!({"code": "flip", "address": "https://a.example", "max_clicks": clicks});
+                writer.put(read_json::<Link>(link).unwrap()).await.unwrap();
+                if stop.is_cancelled() {
+                    return flip;
+                }
+            }
+            0
+        }
+    });
+    let links = Links::new();
+    let mut loads = 0;
+    while fixture.catalog.position().await.unwrap().last < 300 {
+        fixture.catalog.load_all(&links).await.unwrap();
+        assert!(links.links.contains_key("flip") || links.is_empty() && loads == 0, "gone after {loads} loads");
+        loads += u64::from(!links.is_empty());
+    }
+    stop.cancel();
+    assert!(flipping.await.unwrap() >= 299 && loads > 10);
 }

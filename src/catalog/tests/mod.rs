@@ -1,4 +1,6 @@
-//! The catalog as its users see it: on a SQLite file of its own for each test.
+//! The catalog as its users see it: each test has one of its own, and runs on SQLite and on PostgreSQL.
+
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -6,36 +8,61 @@ use tempfile::TempDir;
 use super::*;
 use crate::core::time::Millis;
 
-mod bulk;
-mod feed;
-mod items;
+mod on_postgres;
+mod on_sqlite;
+mod restore;
+mod server;
 mod snapshot;
 
 /// 2026-03-01T12:00:00Z.
 const NOON: Millis = Millis(1_772_366_400_000);
 
+/// Where the catalog of a test is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backend {
+    Sqlite,
+    Postgres,
+}
+
 struct Fixture {
     folder: TempDir,
+    backend: Backend,
+    url: String,
     catalog: Catalog,
     clock: Clock,
 }
 
 impl Fixture {
-    async fn new() -> Fixture {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::manual(NOON);
-        let catalog = Catalog::open(&url(&folder), true, clock.clone()).await.unwrap();
-        Fixture { folder, catalog, clock }
+    /// A place where no catalog is yet.
+    async fn nowhere(backend: Backend) -> Fixture {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::manual(NOON));
+        let url = match backend {
+            Backend::Sqlite => format!("sqlite:{}", folder.path().join("catalog.db").display()),
+            Backend::Postgres => server::database(None).await,
+        };
+        let catalog = Catalog::new(&url, false, clock.clone()).unwrap();
+        Fixture { folder, backend, url, catalog, clock }
+    }
+
+    async fn new(backend: Backend) -> Fixture {
+        let nowhere = Fixture::nowhere(backend).await;
+        let catalog = nowhere.open(true).await.unwrap();
+        Fixture { catalog, ..nowhere }
     }
 
     /// The small catalog that most tests start from.
-    async fn spring() -> Fixture {
-        let fixture = Fixture::new().await;
+    async fn spring(backend: Backend) -> Fixture {
+        let fixture = Fixture::new(backend).await;
         fixture.put::<Program>(json!({"code": "spring"})).await;
         fixture.put::<Partner>(json!({"code": "abc123", "programs": ["spring"]})).await;
         fixture.put::<Link>(json!({"code": "haircare", "address": "https://shop.example/haircare"})).await;
         fixture.put::<Ad>(json!({"partner": "abc123", "code": "website2"})).await;
         fixture
+    }
+
+    /// The catalog at the same place, as another process has it.
+    async fn open(&self, create: bool) -> Result<Catalog, CatalogError> {
+        Catalog::open(&self.url, create, self.clock.clone()).await
     }
 
     async fn try_put<T: Entity>(&self, item: Value) -> Result<(T, bool), CatalogError> {
@@ -59,10 +86,6 @@ impl Fixture {
     }
 }
 
-fn url(folder: &TempDir) -> String {
-    format!("sqlite:{}", folder.path().join("catalog.db").display())
-}
-
 fn read_json<T: Entity>(item: Value) -> Result<T, Vec<Mistake>> {
     let Value::Object(object) = item else { panic!("an object is needed") };
     entity::from_json(object)
@@ -71,4 +94,21 @@ fn read_json<T: Entity>(item: Value) -> Result<T, Vec<Mistake>> {
 /// The fields that are wrong.
 fn wrong<T: Entity>(item: Value) -> Vec<String> {
     read_json::<T>(item).unwrap_err().into_iter().map(|mistake| mistake.field).collect()
+}
+
+async fn import<T: Entity>(fixture: &Fixture, items: &[Value]) -> (Bulk<T, ()>, Vec<(u64, String)>) {
+    let mut bulk = Bulk::<T, ()>::begin(&fixture.catalog).await.unwrap();
+    let mut refused = Vec::new();
+    for (rows, at) in items.chunks(2).zip(0u64..) {
+        let rows = rows.iter().zip(0..).map(|(item, n)| Row {
+            line: 2 + 2 * at + n,
+            item: read_json::<T>(item.clone()).unwrap(),
+            cargo: (),
+        });
+        refused.extend(bulk.add(rows.collect()).await.unwrap());
+    }
+    refused.extend(bulk.settle().await.unwrap());
+    let mut refused: Vec<_> = refused.into_iter().map(|r| (r.line, r.mistakes[0].field.clone())).collect();
+    refused.sort();
+    (bulk, refused)
 }

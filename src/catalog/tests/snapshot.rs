@@ -4,11 +4,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::{
-    super::{feed::Position, snapshot},
-    *,
-};
+use super::*;
 use crate::{
+    catalog::{feed::Position, snapshot},
     core::{
         code::Code,
         program::{Attribution, Status},
@@ -164,15 +162,4 @@ fn a_missing_a_foreign_and_a_newer_file_are_told_apart() {
     bytes[6] = 9;
     std::fs::write(&path, bytes).unwrap();
     assert!(matches!(load(), Err(SnapshotError::Version(9))));
-}
-
-#[tokio::test]
-async fn a_damaged_snapshot_is_left_aside_and_the_catalog_is_loaded() {
-    let fixture = Fixture::spring().await;
-    std::fs::write(fixture.folder.path().join(SNAPSHOT_FILE), "damaged").unwrap();
-    let health = crate::telemetry::health::Health::default();
-    let mut follower = Follower::start(fixture.catalog.clone(), health, Clock::System, fixture.options()).await;
-    assert!(!follower.is_loaded());
-    follower.catch_up().await.unwrap();
-    assert_eq!(follower.links().counts().links, 1);
 }

@@ -86,7 +86,7 @@ pub(super) fn producer(settings: &Kafka, transactional_id: &str, alone: bool) ->
         .set("delivery.report.only.error", "true")
         .set("queue.buffering.max.messages", "1000000")
         .set("queue.buffering.max.kbytes", "262144")
-        .set("linger.ms", if alone { "0" } else { "5" })
+        .set("linger.ms", if alone { "0" } else { "2" })
         .set("batch.num.messages", if alone { "1" } else { "10000" })
         .set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
     finish(config, settings)

@@ -85,7 +85,13 @@ pub(super) fn code(error: &KafkaError) -> Code {
 pub(super) fn explain(settings: &Kafka, doing: &str, code: Code, complaint: Option<&Complaint>) -> SinkError {
     let told = complaint.filter(|complaint| sort(complaint.code) != Verdict::Retry);
     let code = told.map_or(code, |complaint| complaint.code);
-    let why = complaint.map_or_else(|| code.to_string(), |complaint| complaint.text.clone());
+    let why = match (complaint, code) {
+        (Some(complaint), _) => complaint.text.clone(),
+        (None, Code::BrokerTransportFailure | Code::AllBrokersDown | Code::OperationTimedOut) => {
+            "there is no answer: see that it runs, and that kafka.brokers is right".to_owned()
+        }
+        (None, code) => code.to_string(),
+    };
     let at = format!("Kafka at {}: {doing}: {why}", settings.brokers);
     metrics::counter!(crate::telemetry::names::KAFKA_ERRORS, "reason" => reason(sort(code))).increment(1);
     match sort(code) {

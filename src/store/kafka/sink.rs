@@ -5,7 +5,7 @@ use std::{
     io,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -36,6 +36,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Giving up a transaction is not waited for longer than that: the next producer ends it as well.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often it is looked whether the broker has answered.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// Who is fenced off twice within that time has a rival, milliseconds.
 const FENCED_AGAIN_MS: i64 = 300_000;
 /// Events of the client that are taken in at once, to hear its complaints.
@@ -205,7 +207,7 @@ impl KafkaSink {
         }
         let mut refused = self.send(producer, records).map_err(Failed::Sink)?;
         let sending = Arc::clone(producer);
-        let flushed = off_the_runtime(move || sending.flush(STEP_TIMEOUT)).await;
+        let flushed = off_the_runtime(move || drain(&sending, STEP_TIMEOUT)).await;
         let mut problem = flushed.err();
         for (number, code) in producer.context().take_failures() {
             match error::sort(code) {
@@ -267,7 +269,11 @@ impl KafkaSink {
             }
         }
         let committing = Arc::clone(producer);
-        let committed = off_the_runtime(move || insist(STEP_TIMEOUT, |left| committing.commit_transaction(left))).await;
+        let committed = off_the_runtime(move || {
+            drain(&committing, STEP_TIMEOUT)?;
+            insist(STEP_TIMEOUT, |left| committing.commit_transaction(left))
+        })
+        .await;
         match committed {
             Ok(()) => Ok(()),
             Err(problem) => Err(self.give_up(producer, "committing a transaction", &problem).await),
@@ -356,15 +362,26 @@ impl KafkaSink {
     }
 }
 
+/// Waits until the broker has answered for every record. The library's own flush looks every 100 ms only, which would be most of
+/// a transaction's time.
+fn drain(producer: &BaseProducer<Context>, patience: Duration) -> Result<(), KafkaError> {
+    let deadline = Instant::now() + patience;
+    while producer.in_flight_count() > 0 {
+        if Instant::now() >= deadline {
+            return Err(KafkaError::Flush(Code::OperationTimedOut));
+        }
+        producer.poll(LOOK_INTERVAL);
+    }
+    Ok(())
+}
+
 /// Calls again what may be called again, until it works or time is up.
 fn insist(patience: Duration, call: impl Fn(Timeout) -> Result<(), KafkaError>) -> Result<(), KafkaError> {
-    let deadline = std::time::Instant::now() + patience;
+    let deadline = Instant::now() + patience;
     loop {
-        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now());
         match call(Timeout::After(left)) {
             Err(KafkaError::Transaction(problem)) if problem.is_retriable() && !left.is_zero() => {}
-            // The flush before a commit.
-            Err(KafkaError::Flush(Code::OperationTimedOut)) if !left.is_zero() => {}
             result => return result,
         }
     }

@@ -74,6 +74,13 @@ impl Topics {
         Ok(missing)
     }
 
+    /// How many brokers there are. Blocks.
+    pub fn brokers(&self) -> Result<i32, SinkError> {
+        let metadata = self.client.inner().fetch_metadata(None, ASK_TIMEOUT);
+        let metadata = metadata.map_err(|problem| self.wrong("looking for brokers", error::code(&problem)))?;
+        Ok(i32::try_from(metadata.brokers().len()).unwrap_or(i32::MAX))
+    }
+
     /// Makes them, with so many replicas. One that somebody else has made meanwhile is fine.
     pub async fn create(&self, topics: &[Topic], replicas: i32) -> Result<(), SinkError> {
         let new: Vec<NewTopic<'_>> = topics

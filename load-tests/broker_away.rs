@@ -1,0 +1,160 @@
+//! The broker goes away under load, for longer than every time-out of its client, and comes back: visitors do not notice,
+//! memory stays where it was, and the journal drains by itself.
+//!
+//! Latency is taken in windows of a second; compared are the medians of the windows' p99 before and while the broker is
+//! away, so that a single hiccup of the machine decides nothing.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+#[path = "common/clicks.rs"]
+mod clicks;
+#[path = "../tests/support/client.rs"]
+mod client;
+mod common;
+#[path = "common/many.rs"]
+mod many;
+#[path = "../tests/support/server.rs"]
+mod server;
+#[path = "../tests/support/stack.rs"]
+mod stack;
+
+use client::Client;
+use many::Field;
+use stack::Part;
+
+const CLIENTS: usize = 4;
+/// Of each client: the machine is to be busy, not full, or the load generator is what is measured.
+const PAUSE: Duration = Duration::from_micros(1_500);
+/// What the server may need more while the broker is away, MiB.
+const MEMORY_MIB: f64 = 64.0;
+/// Latency may be that much worse.
+const P99_RATIO: f64 = 1.10;
+
+/// Answered tags and their latencies, microseconds.
+type Seen = Vec<(u64, u32)>;
+
+/// Clicks of all clients for a length of time.
+struct Clicks {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Seen>>,
+}
+
+impl Clicks {
+    fn start(edge: SocketAddr, next_tag: &Arc<AtomicU64>) -> Clicks {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = (0..CLIENTS)
+            .map(|_| {
+                let (stop, next_tag) = (Arc::clone(&stop), Arc::clone(next_tag));
+                std::thread::spawn(move || click(edge, &stop, &next_tag))
+            })
+            .collect();
+        Clicks { stop, threads }
+    }
+
+    fn end(self) -> Vec<Seen> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().map(|thread| thread.join().expect("a client")).collect()
+    }
+}
+
+fn click(edge: SocketAddr, stop: &AtomicBool, next_tag: &AtomicU64) -> Seen {
+    let mut client = Client::connect(edge).expect("a connection");
+    let mut seen = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let tag = next_tag.fetch_add(1, Ordering::Relaxed);
+        let started = Instant::now();
+        let answer = client.get(&format!("/go/haircare/abc123/website2?sub1={tag}")).expect("an answer");
+        assert_eq!(answer.status, 302, "tag {tag}");
+        seen.push((tag, started.elapsed().as_micros() as u32));
+        common::wait(PAUSE);
+    }
+    seen
+}
+
+/// The median of the p99 of windows of about a second each.
+fn p99(seen: &[Seen]) -> f64 {
+    let per_window = 600;
+    let mut windows: Vec<u32> = seen
+        .iter()
+        .flat_map(|seen| seen.chunks_exact(per_window))
+        .map(|window| {
+            let mut times: Vec<u32> = window.iter().map(|(_, time)| *time).collect();
+            times.sort_unstable();
+            times[times.len() * 99 / 100]
+        })
+        .collect();
+    windows.sort_unstable();
+    f64::from(windows.get(windows.len() / 2).copied().unwrap_or(u32::MAX))
+}
+
+fn resident_mib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1_024.0
+}
+
+fn main() -> ExitCode {
+    let arguments = common::arguments();
+    // Each half of the time before and behind; away for longer than the transaction's time-out in any case.
+    let (before, away) = arguments.size.pick((15, 25), (120, 600));
+    println!("broker-away: {away} s without a broker, under load");
+    let field = Field::new(&[("KAFKA__TRANSACTION_TIMEOUT", arguments.size.pick("10s", "60s"))]);
+    let edge = field.edge("edge");
+    let next_tag = Arc::new(AtomicU64::new(0));
+    let mut answered = Vec::new();
+    let mut phase = |seconds: u64| {
+        let clicks = Clicks::start(edge.edge, &next_tag);
+        common::wait(Duration::from_secs(seconds));
+        let seen = clicks.end();
+        answered.extend(seen.iter().flatten().map(|(tag, _)| *tag));
+        p99(&seen)
+    };
+    phase(3);
+    let p99_before = phase(before);
+    let memory_before = resident_mib(edge.pid());
+    field.stack.kill(Part::Kafka);
+    let p99_away = phase(away);
+    let memory_away = resident_mib(edge.pid());
+    let readiness = client::get(edge.ops, "/readyz").text();
+    field.stack.start(Part::Kafka);
+    let back = Instant::now();
+    let p99_behind = phase(before);
+    clicks::wait_drained(&edge);
+    let drained_s = back.elapsed().as_secs_f64();
+    many::drain(vec![edge]);
+    field.load_rest();
+    let (lost, twice) = clicks::compare(&answered, &field.tags());
+    let disagreements = field.disagreements();
+    let said = readiness.contains("degraded") && readiness.contains("events wait in the journal");
+    let slower = p99_away / p99_before;
+    let more_mib = memory_away - memory_before;
+    let ok = lost.is_empty()
+        && twice.is_empty()
+        && disagreements.is_empty()
+        && said
+        && slower <= P99_RATIO
+        && more_mib <= MEMORY_MIB
+        && !answered.is_empty();
+    common::report(
+        "broker-away",
+        arguments.size,
+        ok,
+        serde_json::json!({
+            "away_seconds": away, "answered": answered.len(), "lost": lost.len(), "twice": twice.len(),
+            "disagreements": disagreements, "said_degraded": said, "p99_us_before": p99_before, "p99_us_away": p99_away,
+            "p99_us_behind": p99_behind, "p99_ratio": slower, "resident_mib_before": memory_before,
+            "resident_mib_away": memory_away, "drained_seconds": drained_s,
+        }),
+    )
+}

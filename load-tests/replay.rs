@@ -1,0 +1,118 @@
+//! What is told to come again: the edge's own files of its sink are lost, the loaders' group is thrown away so that they
+//! begin at the start of the topic, with loaders and edges at work, and once more when ClickHouse has long forgotten the
+//! tokens. Totals do not change, neither rows nor rollups.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
+use std::{
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+};
+
+#[path = "common/clicks.rs"]
+mod clicks;
+#[path = "../tests/support/client.rs"]
+mod client;
+mod common;
+#[path = "common/many.rs"]
+mod many;
+#[path = "../tests/support/server.rs"]
+mod server;
+#[path = "../tests/support/stack.rs"]
+mod stack;
+
+use many::{Field, Load};
+
+/// Tables that remember tokens.
+const TABLES: [&str; 5] = ["events", "reach_hourly", "funnel_daily", "uniques_daily", "loaded"];
+const RATE: u64 = 1_500;
+
+fn main() -> ExitCode {
+    let arguments = common::arguments();
+    let rounds = arguments.size.pick(2, 12);
+    println!("replay: {rounds} rounds with tokens, as many without");
+    let field = Field::new(&[("LOAD__BATCH_MAX_AGE", "200ms"), ("LOAD__BATCH_MAX_EVENTS", "1000")]);
+    let next_tag = Arc::new(AtomicU64::new(0));
+    let mut edge = field.edge("edge");
+    let load = Load::start(edge.edge, RATE, &next_tag);
+    for round in 0..2 * rounds {
+        if round == rounds {
+            forget_tokens(&field);
+        }
+        let loaders = [field.loader("loader-0"), field.loader("loader-1")];
+        common::wait(Duration::from_secs(4));
+        // The sink's files go while it runs, and then the process, without a farewell.
+        let _ = std::fs::remove_dir_all(field.folder.path().join("edge/kafka"));
+        edge.kill();
+        edge = field.edge("edge");
+        load.moved(edge.edge);
+        // One dies in the middle of whatever it does, the other one may finish; then the group is thrown away.
+        let [dies, finishes] = loaders;
+        dies.kill();
+        assert!(finishes.stop(), "a loader ended with an error");
+        delete_group(&field);
+        println!("  round {} of {}: {} rows", round + 1, 2 * rounds, field.number("SELECT count() FROM events"));
+    }
+    let answered = load.end();
+    many::drain(vec![edge]);
+    field.load_rest();
+    let before = totals(&field);
+    for _ in 0..2 {
+        delete_group(&field);
+        field.load_rest();
+    }
+    let unchanged = before == totals(&field);
+    let counted = field.tags();
+    let (lost, twice) = clicks::compare(&answered, &counted);
+    let disagreements = field.disagreements();
+    let ok = lost.is_empty() && twice.is_empty() && disagreements.is_empty() && unchanged && !answered.is_empty();
+    common::report(
+        "replay",
+        arguments.size,
+        ok,
+        serde_json::json!({
+            "rounds": 2 * rounds, "answered": answered.len(), "rows": counted.values().sum::<u64>(), "lost": lost.len(),
+            "twice": twice.len(), "disagreements": disagreements, "totals_unchanged_by_replays": unchanged,
+        }),
+    )
+}
+
+/// Rows, and what each rollup adds up to.
+fn totals(field: &Field) -> String {
+    field.ask(
+        "SELECT (SELECT count() FROM events), (SELECT sum(count) FROM reach), (SELECT sum(count) FROM funnel), \
+         (SELECT uniqCombined64Merge(visitors) FROM uniques)",
+    )
+}
+
+/// From now on ClickHouse remembers the last insert's token only.
+fn forget_tokens(field: &Field) {
+    for table in TABLES {
+        field.order(&format!("ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 1"));
+    }
+}
+
+/// What `kafka-consumer-groups --delete` does: the next loader begins at the start of the topic. Kafka allows it once nobody
+/// is in the group, which the dead are until their session ends.
+fn delete_group(field: &Field) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", field.stack.brokers()).create().expect("an administrator");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for _ in 0..120 {
+        let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(5)));
+        let deleted = runtime.block_on(admin.delete_groups(&["fingerpost-load"], &options));
+        match deleted.expect("the broker answers").pop() {
+            Some(Ok(_)) => return,
+            Some(Err((_, rdkafka::error::RDKafkaErrorCode::GroupIdNotFound))) => return,
+            _ => common::wait(Duration::from_millis(250)),
+        }
+    }
+    panic!("the group cannot be deleted: somebody is still in it");
+}

@@ -1,0 +1,90 @@
+//! The schema: made and brought up to date by the migrations, once a process, by one process at a time.
+
+use std::{
+    sync::{LazyLock, atomic::Ordering},
+    time::Duration,
+};
+
+use sqlx::{AnyConnection, Connection, migrate::MigrateError};
+
+use super::{Catalog, CatalogError};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/catalog/migrations");
+
+/// How often, and after which pause, the schema is tried while another process is at it.
+const MIGRATION_TRIES: u32 = 5;
+const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
+
+/// The tables that the migrations make, in that order.
+pub(super) fn tables() -> &'static [&'static str] {
+    static TABLES: LazyLock<Vec<&'static str>> = LazyLock::new(|| behind("CREATE TABLE "));
+    &TABLES
+}
+
+/// Those that have rows from the beginning.
+pub(super) fn seeded() -> &'static [&'static str] {
+    static SEEDED: LazyLock<Vec<&'static str>> = LazyLock::new(|| behind("INSERT INTO "));
+    &SEEDED
+}
+
+/// The names behind these words where they begin a line.
+fn behind(words: &str) -> Vec<&'static str> {
+    let lines = MIGRATIONS.iter().flat_map(|migration| migration.sql.as_str().lines());
+    lines.filter_map(|line| line.strip_prefix(words)?.split([' ', '(']).next()).collect()
+}
+
+impl Catalog {
+    pub(super) async fn migrate(&self) -> Result<(), CatalogError> {
+        let create = self.shared.create.load(Ordering::Relaxed);
+        let mut tries = 1..MIGRATION_TRIES;
+        loop {
+            let error = match self.shared.vendor.connect(create).await {
+                Ok(connection) => match self.make_tables(connection, create).await {
+                    Ok(()) => break,
+                    // Another process may be making the same tables: then ours are there when we look again.
+                    Err(error) if error.is_passing() => error,
+                    Err(error) => return Err(error),
+                },
+                Err(CatalogError::Busy) => CatalogError::Busy,
+                Err(error) => return Err(error),
+            };
+            if tries.next().is_none() {
+                return Err(error);
+            }
+            tokio::time::sleep(MIGRATION_PAUSE).await;
+        }
+        self.shared.create.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn make_tables(&self, mut connection: AnyConnection, create: bool) -> Result<(), CatalogError> {
+        let result = self.make_tables_over(&mut connection, create).await;
+        // Lets go of the lock in any case.
+        let _ = connection.close().await;
+        result
+    }
+
+    async fn make_tables_over(&self, connection: &mut AnyConnection, create: bool) -> Result<(), CatalogError> {
+        let vendor = &self.shared.vendor;
+        vendor.lock_schema(connection, create).await?;
+        MIGRATIONS.run_direct(None, connection, false).await.map_err(|error| self.opening(error))?;
+        vendor.finish_schema(connection, tables()).await?;
+        let id: String = data_encoding::HEXLOWER.encode(&crate::io::random::bytes::<16>()?);
+        sqlx::query("UPDATE feed SET catalog = $1 WHERE catalog = ''").bind(id).execute(connection).await?;
+        Ok(())
+    }
+
+    /// What a failed migration means.
+    fn opening(&self, error: MigrateError) -> CatalogError {
+        match error {
+            MigrateError::VersionMissing(found) | MigrateError::VersionTooNew(found, _) => {
+                let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+                CatalogError::Newer { found, known }
+            }
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                self.shared.vendor.opening(error)
+            }
+            other => CatalogError::Open { place: self.place(), problem: other.to_string() },
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The Kafka sink and the loader with the real broker and the real engine, through the binary: what people see when
+//! something is wrong, and that nothing is lost or doubled meanwhile.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
+use std::{path::Path, process::Output};
+
+mod support;
+
+use support::{
+    Client, Options, Server, eventually, get, metric, server,
+    stack::{Part, Stack, unique},
+};
+
+/// Topics and a database of a test's own on a stack.
+struct Place {
+    brokers: String,
+    clickhouse: String,
+    topic: String,
+    checkpoints: String,
+    database: String,
+}
+
+impl Place {
+    fn new(stack: &Stack) -> Place {
+        let name = unique("t").replace('-', "_");
+        Place {
+            brokers: stack.brokers(),
+            clickhouse: stack.clickhouse_url(),
+            topic: format!("{name}.events"),
+            checkpoints: format!("{name}.checkpoints"),
+            database: name,
+        }
+    }
+
+    fn settings(&self) -> Vec<(String, String)> {
+        [
+            ("SINK__KIND", "kafka"),
+            ("KAFKA__BROKERS", &self.brokers),
+            ("KAFKA__TOPIC", &self.topic),
+            ("KAFKA__CHECKPOINTS", &self.checkpoints),
+            ("KAFKA__GROUP", &self.database),
+            ("CLICKHOUSE__URL", &self.clickhouse),
+            ("CLICKHOUSE__DATABASE", &self.database),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    fn run(&self, data: &Path, arguments: &[&str]) -> Output {
+        let settings = self.settings().into_iter().map(|(key, value)| (format!("FINGERPOST__{key}"), value));
+        server::command(data, arguments).envs(settings).output().expect("a command that starts")
+    }
+
+    fn migrated(self, data: &Path) -> Place {
+        let output = self.run(data, &["migrate", "--partitions", "3"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self
+    }
+
+    fn server(&self, data: &Path) -> Server {
+        let mut options = Options::default().demo().set("edge.workers", "1");
+        options.settings.extend(self.settings());
+        Server::start(data, &options).unwrap()
+    }
+
+    fn load(&self, data: &Path) -> String {
+        let output = self.run(data, &["load", "--once"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Asks ClickHouse.
+    fn ask(&self, sql: &str) -> String {
+        let address = self.clickhouse.trim_start_matches("http://").parse().unwrap();
+        let query: String = sql.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let answer = get(address, &format!("/?database={}&query={query}", self.database));
+        assert_eq!(answer.status, 200, "{sql}: {}", answer.text());
+        answer.text().trim().to_owned()
+    }
+}
+
+fn click(server: &Server, tags: std::ops::Range<u64>) {
+    let mut client = Client::connect(server.edge).unwrap();
+    for tag in tags {
+        let answer = client.get(&format!("/go/haircare/abc123/website2?sub1={tag}")).unwrap();
+        assert_eq!(answer.status, 302);
+    }
+}
+
+fn readiness(server: &Server) -> String {
+    get(server.ops, "/readyz").text()
+}
+
+fn delivered(server: &Server) {
+    eventually("the journal's delivery", || {
+        (metric(server.ops, "fingerpost_sink_lag_records ") == Some(0.0)).then_some(())
+    });
+}
+
+#[test]
+fn a_click_goes_through_kafka_into_clickhouse_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::new(Stack::shared(&[Part::Kafka, Part::Clickhouse])).migrated(folder.path());
+    let server = place.server(folder.path());
+    click(&server, 0..100);
+    delivered(&server);
+    assert!(server.stop().success());
+    assert!(place.load(folder.path()).starts_with("100 events loaded"));
+    // A server that starts again, a loader that runs again, and a group that begins anew add nothing.
+    let server = place.server(folder.path());
+    click(&server, 100..150);
+    delivered(&server);
+    assert!(server.stop().success());
+    place.load(folder.path());
+    let other = Place {
+        database: place.database.clone(),
+        topic: place.topic.clone(),
+        checkpoints: place.checkpoints.clone(),
+        ..Place::new(Stack::shared(&[Part::Kafka]))
+    };
+    let mut settings = other.settings();
+    settings.push(("KAFKA__GROUP".to_owned(), "another".to_owned()));
+    let again = server::command(folder.path(), &["load", "--once"])
+        .envs(settings.into_iter().map(|(key, value)| (format!("FINGERPOST__{key}"), value)))
+        .output()
+        .unwrap();
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    let counts = "SELECT count(), uniqExact(source, partition, offset), uniqExact(sub1), countIf(partner = 'abc123') FROM events";
+    assert_eq!(place.ask(counts), "150\t150\t150\t150");
+    assert_eq!(place.ask("SELECT sum(count) FROM reach WHERE kind = 'click'"), "150");
+    assert_eq!(place.ask("SELECT sum(count) FROM funnel WHERE kind = 'click'"), "150");
+}
+
+#[test]
+fn a_missing_topic_is_said_and_clicks_wait_in_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::new(Stack::shared(&[Part::Kafka, Part::Clickhouse]));
+    let server = place.server(folder.path());
+    click(&server, 0..20);
+    let reason = eventually("degraded readiness", || {
+        let text = readiness(&server);
+        text.contains("has no topic").then_some(text)
+    });
+    assert!(reason.contains("degraded") && reason.contains("fingerpost migrate"), "{reason}");
+    assert!(reason.contains(&place.topic), "{reason}");
+    let place = place.migrated(folder.path());
+    delivered(&server);
+    assert!(server.stop().success());
+    assert!(place.load(folder.path()).starts_with("20 events loaded"));
+}
+
+#[test]
+fn a_copied_data_folder_is_noticed_and_nothing_is_lost_or_doubled() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let place = Place::new(Stack::shared(&[Part::Kafka, Part::Clickhouse])).migrated(one.path());
+    let first = place.server(one.path());
+    click(&first, 0..10);
+    delivered(&first);
+    std::fs::create_dir_all(other.path().join("kafka")).unwrap();
+    std::fs::copy(one.path().join("kafka/node"), other.path().join("kafka/node")).unwrap();
+    let second = place.server(other.path());
+    // Each delivers in its turn, and is fenced off by the other: whoever is fenced off twice says so.
+    let mut tag = 10;
+    let reason = eventually("somebody who says so", || {
+        click(&first, tag..tag + 5);
+        click(&second, tag + 5..tag + 10);
+        tag += 10;
+        [&first, &second].into_iter().map(readiness).find(|text| text.contains("transactional id"))
+    });
+    assert!(reason.contains("data folder of its own"), "{reason}");
+    assert!(second.stop().success() || tag > 0);
+    delivered(&first);
+    // What the second one could not deliver any more waits in its folder.
+    let second = place.server(other.path());
+    delivered(&second);
+    assert!(second.stop().success() && first.stop().success());
+    let third = place.server(one.path());
+    delivered(&third);
+    assert!(third.stop().success());
+    place.load(one.path());
+    assert_eq!(place.ask("SELECT count(), uniqExact(sub1) FROM events"), format!("{tag}\t{tag}"));
+}
+
+#[test]
+fn the_loader_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = server::command(folder.path(), &["load", "--once"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&plain.stderr).contains("kafka.brokers is not set"));
+    let place = Place::new(Stack::shared(&[Part::Kafka, Part::Clickhouse]));
+    let early = place.run(folder.path(), &["load", "--once"]);
+    let words = String::from_utf8_lossy(&early.stderr);
+    assert!(!early.status.success() && words.contains("fingerpost migrate"), "{words}");
+}
