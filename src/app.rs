@@ -25,7 +25,7 @@ use crate::{
     journal::{self, Journal},
     links::Links,
     pump::{self, Pump},
-    store::{Reports, sqlite},
+    store::Reports,
     telemetry::{
         health::{Health, State},
         logs,

@@ -41,11 +41,8 @@ fn encoded(event: &Event) -> Vec<u8> {
 
 /// One transaction, as an edge writes.
 fn produce(brokers: &str, messages: &[Vec<u8>], commit: bool) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("transactional.id", "engine-test")
-        .create()
-        .unwrap();
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", brokers).set("transactional.id", "engine-test").create().unwrap();
     producer.init_transactions(Duration::from_secs(30)).unwrap();
     producer.begin_transaction().unwrap();
     for message in messages {

@@ -6,6 +6,7 @@ mod support;
 mod engine;
 mod insert;
 mod kafka_engine;
+mod reports;
 mod schema;
 mod serve;
 mod sink;
