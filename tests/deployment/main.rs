@@ -4,8 +4,6 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
 
-#[path = "../support/stack.rs"]
-mod stack;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -8,8 +8,10 @@ use serde_json::Value;
 
 use crate::{
     dashboards::{dashboards, targets},
-    stack::{Part, Stack, unique},
-    support::Client,
+    support::{
+        Client,
+        stack::{Part, Stack, unique},
+    },
 };
 
 const SOURCE: &str = "grafana-clickhouse-datasource";

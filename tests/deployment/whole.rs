@@ -13,8 +13,12 @@ use crate::{
     balancer::{Balancer, free_port},
     compose::{filled, ours},
     entries, image, names,
-    stack::{Part, Stack},
-    support::{self, Client, Options, Server, client::BROWSER, eventually},
+    support::{
+        self, Client, Options, Server,
+        client::BROWSER,
+        eventually,
+        stack::{Part, Stack},
+    },
     text,
 };
 
