@@ -25,7 +25,7 @@ use crate::{
     journal::{self, Journal},
     links::Links,
     pump::{self, Pump},
-    store::{Reports, sqlite},
+    store::Reports,
     telemetry::{
         health::{Health, State},
         logs,
@@ -40,6 +40,7 @@ pub(crate) mod keys;
 mod lanes;
 pub(crate) mod load;
 mod reload;
+pub(crate) mod reports;
 mod scrape;
 mod sinks;
 mod workers;
@@ -114,7 +115,9 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     };
     let pump = owned("the pump", joined, &pump_stop, &ended);
 
-    let scrape = scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links), clock.clone());
+    let data = config.data.clone();
+    let scrape =
+        scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links), data, clock.clone());
     let api = api::router(ApiState { catalog: catalog.clone(), reports: Arc::clone(&reports), clock: clock.clone() });
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
     let tasks: Vec<JoinHandle<()>> = vec![
@@ -196,7 +199,7 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
     if let Err(error) = catalog.ensure_admin_token(&config.data.join("admin-token")).await {
         tracing::warn!(%error, "the admin token cannot be checked while the catalog is away");
     }
-    let reports: Arc<dyn Reports> = Arc::new(sqlite::LazyReports::new(config.data.join(sqlite::FILE)));
+    let reports = reports::open(&config)?;
     let links: Arc<Links> = follower.links();
     let shared = Arc::new(edge::Shared { links, keys, enrich, clock: clock.clone(), settings: edge_settings(&config) });
     Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports })

@@ -10,7 +10,7 @@
 //! | 4 | [`edge`], [`pump`], [`api`] |
 //! | 2 | [`catalog`], [`journal`], [`store`] |
 //! | 1 | [`links`], [`enrich`], [`io`], [`telemetry`], [`config`] |
-//! | 0 | [`core`] |
+//! | 0 | [`core`], `testing` (the real stores, for tests) |
 
 pub mod api;
 pub mod app;
@@ -26,3 +26,5 @@ pub mod links;
 pub mod pump;
 pub mod store;
 pub mod telemetry;
+#[cfg(test)]
+pub(crate) mod testing;

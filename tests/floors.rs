@@ -10,7 +10,7 @@ use std::{
 
 /// Rooms by floor: DESIGN §6 and the table in `src/lib.rs`.
 const FLOORS: &[(u8, &[&str])] = &[
-    (0, &["core"]),
+    (0, &["core", "testing"]),
     (1, &["links", "enrich", "io", "telemetry", "config"]),
     (2, &["catalog", "journal", "store"]),
     (3, &["referral", "outbox"]),

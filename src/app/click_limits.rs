@@ -7,21 +7,31 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{links::Links, store::Reports};
 
+/// Between two looks, where answers are quick.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// A look waits that many times as long as the last answer took: a slow store is asked less often.
+const PATIENCE: u32 = 10;
 
 pub(super) async fn follow(links: Arc<Links>, reports: Arc<dyn Reports>, stop: CancellationToken) {
     let mut failed = false;
     loop {
-        if let Err(error) = take(&links, &*reports).await {
-            if !std::mem::replace(&mut failed, true) {
+        let asked = tokio::time::Instant::now();
+        let taken = tokio::select! {
+            // A store that does not answer must not hold up the end.
+            () = stop.cancelled() => return,
+            taken = take(&links, &*reports) => taken,
+        };
+        match taken {
+            Ok(()) => failed = false,
+            Err(error) if !std::mem::replace(&mut failed, true) => {
                 tracing::debug!(%error, "clicks of limited links cannot be counted in yet");
             }
-        } else {
-            failed = false;
+            Err(_) => {}
         }
+        let pause = INTERVAL.max(asked.elapsed() * PATIENCE);
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let now = Clock::System.now();
     let words = Words { since: since.as_deref(), until: until.as_deref(), ..Words::default() };
     let filter = question::filter(&words, now)?;
-    let store = Opened::in_folder(global)?;
+    let store = Opened::configured(global)?;
     let name = file.as_ref().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
     let out: Box<dyn Write> = match &file {
         Some(path) => Box::new(File::create(path).with_context(|| format!("{name} cannot be made"))?),
@@ -72,7 +72,7 @@ pub(crate) fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     };
     let progress = progress(io::stderr().is_terminal() && file.is_some(), &filter, now);
     let export = Export { filter, kind, format, page: EXPORT_PAGE_ROWS };
-    let written = store.runtime.block_on(export.write(&store.reports, BufWriter::new(out), &progress));
+    let written = store.runtime.block_on(export.write(&*store.reports, BufWriter::new(out), &progress));
     progress.finish_and_clear();
     match written {
         Ok(events) if file.is_some() => {

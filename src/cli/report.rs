@@ -1,18 +1,24 @@
-//! `fingerpost report reach` and `fingerpost report links`: read from the data folder, beside a running server or without.
+//! `fingerpost report reach` and `fingerpost report links`: read from where events are (`reports.from`), beside a running server
+//! or without.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use anyhow::{Context, bail};
 
 use super::Global;
 use crate::{
+    app,
+    config::stores::ReportsFrom,
     core::time::Millis,
     io::clock::Clock,
     store::{
         Dimension, Filter, LinkRow, ReachQuery, ReachRow, Reports,
         question::{self, Words},
         rows::{self, Table},
-        sqlite::{self, SqliteReports},
+        sqlite,
     },
 };
 
@@ -101,13 +107,13 @@ impl Common {
 
 pub(crate) fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let Args { report } = args;
-    let reports = Opened::in_folder(global)?;
+    let reports = Opened::configured(global)?;
     let now = Clock::System.now();
     let mut out = Vec::new();
     reports.runtime.block_on(async {
         match report {
-            Report::Reach(args) => reach(&reports.reports, &args, now, &mut out).await,
-            Report::Links(args) => links(&reports.reports, &args, now, &mut out).await,
+            Report::Reach(args) => reach(&*reports.reports, &args, now, &mut out).await,
+            Report::Links(args) => links(&*reports.reports, &args, now, &mut out).await,
         }
     })?;
     match io::stdout().lock().write_all(&out) {
@@ -117,16 +123,17 @@ pub(crate) fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// The event store of a data folder, and a runtime to ask it.
+/// Who answers reports, and a runtime to ask them.
 pub(super) struct Opened {
     pub(super) runtime: tokio::runtime::Runtime,
-    pub(super) reports: SqliteReports,
+    pub(super) reports: Arc<dyn Reports>,
 }
 
 impl Opened {
-    pub(super) fn in_folder(global: &Global) -> anyhow::Result<Opened> {
-        let path = global.load()?.data.join(sqlite::FILE);
-        if !path.exists() {
+    pub(super) fn configured(global: &Global) -> anyhow::Result<Opened> {
+        let config = global.load()?;
+        let path = config.data.join(sqlite::FILE);
+        if config.reports == ReportsFrom::Sqlite && !path.exists() {
             bail!(
                 "nothing was recorded yet: there is no {}. Start `fingerpost serve` on this data folder and click a link, \
                  or name another folder with --data DIR",
@@ -134,8 +141,7 @@ impl Opened {
             );
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let reports = runtime.block_on(SqliteReports::open(&path)).with_context(|| path.display().to_string())?;
-        Ok(Opened { runtime, reports })
+        Ok(Opened { runtime, reports: app::reports::open(&config)? })
     }
 }
 

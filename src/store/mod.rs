@@ -292,6 +292,16 @@ pub trait Reports: Send + Sync {
     fn link_clicks<'a>(&'a self, links: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>>;
 }
 
+/// Orders rows as every store does: times ascending; then clicks, most first; then the key.
+pub(crate) fn in_order(mut rows: Vec<ReachRow>, by: &[Dimension]) -> Vec<ReachRow> {
+    let times: Vec<usize> = (0..by.len()).filter(|at| by[*at].is_time()).collect();
+    rows.sort_by(|a, b| {
+        let time = times.iter().map(|at| &a.key[*at]).cmp(times.iter().map(|at| &b.key[*at]));
+        time.then(b.clicks.cmp(&a.clicks)).then_with(|| a.key.cmp(&b.key))
+    });
+    rows
+}
+
 /// Whether an event raises a count of reach.
 pub const fn counts(kind: Kind, class: Class) -> bool {
     class.counts() && matches!(kind, Kind::Click | Kind::View | Kind::Share)

@@ -8,6 +8,7 @@ mod support;
 mod engine;
 mod insert;
 mod kafka_engine;
+mod reports;
 mod schema;
 mod serve;
 mod sink;

@@ -6,7 +6,7 @@ use crate::{
     support::{self, Options, Server, eventually},
 };
 
-fn options(database: &Database) -> Options {
+pub(crate) fn options(database: &Database) -> Options {
     Options::default()
         .set("sink.kind", "clickhouse")
         .set("clickhouse.url", &database.settings.url)
@@ -39,7 +39,7 @@ fn migrate_says_what_it_would_do_does_it_and_then_has_nothing_to_do() {
     );
     assert_eq!(run(&["migrate", "--dry-run"]), (true, would.clone()), "it did nothing");
     assert_eq!(run(&["migrate"]), (true, would.replace("would ", "")));
-    assert_eq!(run(&["migrate"]), (true, "ClickHouse: up to date (schema version 3)\n".to_owned()));
+    assert_eq!(run(&["migrate"]), (true, "ClickHouse: up to date (schema version 4)\n".to_owned()));
     let output = support::server::command(data.path(), &["migrate"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("clickhouse.url"), "{said}");

@@ -67,7 +67,7 @@ pub fn binary() -> PathBuf {
 /// A command of the binary on a data folder.
 pub fn command(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
-    command.args(arguments).arg("--data").arg(data).env_remove("FINGERPOST_CONFIG");
+    command.args(arguments).arg("--data").arg(data).env_remove("FINGERPOST_CONFIG").env_remove("FINGERPOST_STACK");
     command
 }
 
@@ -95,6 +95,7 @@ impl Server {
         let _ = std::fs::remove_file(data.join("addresses.json"));
         let mut child = command
             .env_remove("FINGERPOST_CONFIG")
+            .env_remove("FINGERPOST_STACK")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -22,22 +22,29 @@
 //! | `sink.rs` | the sink without Kafka |
 //! | `load.rs` | the loader's ranges |
 //! | `beside.rs` | records set aside, positions, names |
+//! | `reports.rs` | reading; `question.rs` makes the statements' common parts, `answer.rs` takes their rows |
 //! | `schema.rs` | migrations and the check of the schema |
 //! | `error.rs` | which errors are worth another try |
 
+mod answer;
 mod beside;
 mod block;
 mod error;
 mod load;
+mod question;
 mod recover;
+mod reports;
 mod schema;
 mod sink;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use beside::{Aside, NameRow, Named};
 pub use block::Block;
 pub use error::StoreError;
 pub use load::ClickHouseTable;
+pub use reports::ClickHouseReports;
 pub use schema::{Change, VERSION};
 pub use sink::ClickHouseSink;
 pub use store::Store;

@@ -121,6 +121,14 @@ impl Store {
         Ok(self.shared.client.query_raw(&fill(text, &self.shared.form)?))
     }
 
+    /// A question about the tables of this database, with `{name:Type}` for values.
+    pub(super) fn ask(&self, text: &str) -> Query {
+        let client = self.shared.client.clone().with_database(&self.shared.form.database);
+        // Whoever has stopped waiting should not keep the server busy.
+        let seconds = self.shared.timeout.as_secs().max(1).to_string();
+        client.query_raw(text).with_setting("max_execution_time", seconds)
+    }
+
     /// Waits for an answer, but not for ever; sorts its error.
     pub(super) async fn answered<T>(
         &self,

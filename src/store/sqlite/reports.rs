@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use super::{
-    super::{BoxFuture, Dimension, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports},
+    super::{BoxFuture, Dimension, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, in_order},
     error::{Verdict, sort},
     record,
 };
@@ -125,16 +125,6 @@ fn key(row: &SqliteRow, by: &[Dimension]) -> Result<Vec<String>, sqlx::Error> {
 
 fn number(row: &SqliteRow, at: usize) -> Result<u64, sqlx::Error> {
     Ok(row.try_get::<Option<i64>, _>(at)?.unwrap_or_default().unsigned_abs())
-}
-
-/// Orders rows as every store does: times ascending; then clicks, most first; then the key.
-fn in_order(mut rows: Vec<ReachRow>, by: &[Dimension]) -> Vec<ReachRow> {
-    let times: Vec<usize> = (0..by.len()).filter(|at| by[*at].is_time()).collect();
-    rows.sort_by(|a, b| {
-        let time = times.iter().map(|at| &a.key[*at]).cmp(times.iter().map(|at| &b.key[*at]));
-        time.then(b.clicks.cmp(&a.clicks)).then_with(|| a.key.cmp(&b.key))
-    });
-    rows
 }
 
 impl SqliteReports {

@@ -1,0 +1,56 @@
+//! Who answers reports: `reports.from`. One place for the server, `fingerpost report` and `fingerpost export events`.
+
+use std::sync::Arc;
+
+use crate::{
+    config::{Config, stores::ReportsFrom},
+    core::{code::Code, event::Event},
+    store::{
+        BoxFuture, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports,
+        clickhouse::{ClickHouseReports, Store},
+        sqlite,
+    },
+};
+
+/// The reports of the configuration. Nothing is asked yet: a store that is away, or not there yet, is an answer's problem.
+pub(crate) fn open(config: &Config) -> anyhow::Result<Arc<dyn Reports>> {
+    Ok(match config.reports {
+        ReportsFrom::Sqlite => Arc::new(sqlite::LazyReports::new(config.data.join(sqlite::FILE))),
+        ReportsFrom::ClickHouse if config.clickhouse.url.is_empty() => Arc::new(Nobody),
+        ReportsFrom::ClickHouse => Arc::new(ClickHouseReports::new(Store::new(&config.clickhouse)?)),
+    })
+}
+
+/// Answers when reports come from ClickHouse and nobody has said where that is: an edge that only feeds Kafka is fine without.
+struct Nobody;
+
+impl Nobody {
+    fn answer<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, ReportError>> {
+        let problem = "events do not stay on this machine: set clickhouse.url to where they are loaded \
+                       (http://host:8123), or reports.from = \"sqlite\"";
+        Box::pin(async move { Err(ReportError::Unavailable(problem.to_owned())) })
+    }
+}
+
+impl Reports for Nobody {
+    fn reach<'a>(&'a self, _: &'a ReachQuery) -> BoxFuture<'a, Result<Vec<ReachRow>, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn links<'a>(&'a self, _: &'a Filter) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn events<'a>(
+        &'a self,
+        _: &'a Filter,
+        _: Option<EventCursor>,
+        _: u32,
+    ) -> BoxFuture<'a, Result<Vec<Event>, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn link_clicks<'a>(&'a self, _: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>> {
+        Nobody::answer()
+    }
+}

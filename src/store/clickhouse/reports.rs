@@ -1,0 +1,183 @@
+//! Reading: reach and links from the sums, unique visitors and events from the rows.
+//!
+//! Whole days come from the daily sums inside `reach_hourly` (projections; config/clickhouse/004), the hours around them from
+//! the hourly ones. Sums are always added up here: rows of one key become one only when ClickHouse merges parts.
+//!
+//! Each question is one statement, so the engine looks at all of its tables at nearly the same moment; an insert that lands
+//! just then may be in the rows and not yet in the sums. Nothing hides doubles (no FINAL, no DISTINCT): that there are none
+//! is the sink's promise.
+
+use std::collections::BTreeMap;
+
+use super::{
+    super::{BoxFuture, Dimension, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, in_order},
+    Store,
+    answer::{Clicks, Link, Reach, Stored},
+    question::{COUNTED, Span, bind, codes, columns, group, hours, key, milliseconds, spans, sums},
+};
+use crate::core::{code::Code, event::Event, time::Millis};
+
+/// Answers from ClickHouse; cheap to clone. It connects when it is first asked.
+#[derive(Clone, Debug)]
+pub struct ClickHouseReports {
+    store: Store,
+}
+
+impl ClickHouseReports {
+    pub fn new(store: Store) -> ClickHouseReports {
+        ClickHouseReports { store }
+    }
+
+    async fn reach_rows(&self, query: &ReachQuery) -> Result<Vec<ReachRow>, ReportError> {
+        let mut rows = BTreeMap::<Vec<String>, ReachRow>::new();
+        let spans = spans(&query.filter, &query.by);
+        let asked = bind(self.store.ask(&reach_text(query, &spans)), &query.filter, &spans);
+        for row in self.store.rows::<Reach>(asked).await? {
+            let entry = rows.entry(row.key).or_default();
+            entry.views += row.views;
+            entry.clicks += row.clicks;
+            entry.shares += row.shares;
+            entry.unique_visitors += row.visitors;
+            entry.missing += row.missing;
+        }
+        let rows = rows.into_iter().map(|(key, row)| ReachRow { key, ..row }).collect();
+        Ok(in_order(rows, &query.by))
+    }
+
+    async fn link_rows(&self, filter: &Filter) -> Result<Vec<LinkRow>, ReportError> {
+        let mut rows = BTreeMap::<[String; 3], LinkRow>::new();
+        let spans = spans(filter, &[]);
+        let asked = bind(self.store.ask(&links_text(filter, &spans)), filter, &spans);
+        for row in self.store.rows::<Link>(asked).await? {
+            let line = rows.entry([row.link, row.partner, row.ad]).or_default();
+            line.views += row.views;
+            line.clicks += row.clicks;
+            line.shares += row.shares;
+            line.unique_visitors += row.visitors;
+            line.not_counted += row.not_counted;
+            if row.clicks > 0 {
+                line.last_click = Some(Millis(row.last_click_ms));
+            }
+        }
+        let mut rows: Vec<LinkRow> =
+            rows.into_iter().map(|([link, partner, ad], row)| LinkRow { link, partner, ad, ..row }).collect();
+        // Stable: lines with the same clicks stay in the order of their keys.
+        rows.sort_by_key(|row| std::cmp::Reverse(row.clicks));
+        Ok(rows)
+    }
+
+    async fn event_page(
+        &self,
+        filter: &Filter,
+        after: Option<EventCursor>,
+        limit: u32,
+    ) -> Result<Vec<Event>, ReportError> {
+        let mut query = bind(self.store.ask(&events_text(filter, after.is_some())), filter, &[]).param("limit", limit);
+        if let Some(since) = filter.since {
+            query = query.param("since_ms", milliseconds(since));
+        }
+        if let Some(until) = filter.until {
+            query = query.param("until_ms", milliseconds(until));
+        }
+        if let Some(EventCursor { time, id }) = after {
+            let id = data_encoding::HEXLOWER.encode(&id.0);
+            query = query.param("after_ms", milliseconds(time)).param("after_id", id);
+        }
+        Ok(self.store.rows::<Stored>(query).await?.into_iter().map(Event::from).collect())
+    }
+
+    async fn clicks_of(&self, links: &[Code]) -> Result<Vec<(Code, u64)>, ReportError> {
+        let codes: Vec<&str> = links.iter().map(Code::as_str).collect();
+        let text = "SELECT link, toUInt64(sum(f.count) - sum(f.over)) AS clicks FROM funnel_daily AS f \
+                    WHERE source = '' AND kind = 'click' AND link IN {links:Array(String)} GROUP BY link";
+        let rows = self.store.rows::<Clicks>(self.store.ask(text).param("links", codes)).await?;
+        let known: BTreeMap<String, u64> = rows.into_iter().map(|row| (row.link, row.clicks)).collect();
+        Ok(links.iter().map(|link| (link.clone(), known.get(link.as_str()).copied().unwrap_or(0))).collect())
+    }
+}
+
+fn reach_text(query: &ReachQuery, spans: &[Span]) -> String {
+    let ReachQuery { filter, by, without_visitors } = query;
+    let class = if by.contains(&Dimension::Class) { String::new() } else { format!(" AND {COUNTED}") };
+    // What is missing has no dimension but time.
+    let with_missing = filter.is_time_only() && by.iter().all(|dimension| dimension.is_time());
+    let missing = if with_missing { " OR kind = 'missing'" } else { "" };
+    let codes = codes(filter);
+    let reach = format!("((kind IN ('click', 'view', 'share'){class}){missing}){codes}");
+    let (key, group) = (key(by), group(by));
+    let mut text = format!(
+        "SELECT {key} AS key, sumIf(n, kind = 'view') AS views, sumIf(n, kind = 'click') AS clicks, \
+         sumIf(n, kind = 'share') AS shares, toUInt64(0) AS visitors, sumIf(n, kind = 'missing') AS missing \
+         FROM ({}){group}",
+        sums(by, "kind", &reach, spans),
+    );
+    if !without_visitors {
+        text += &format!(
+            " UNION ALL SELECT {key} AS key, 0, 0, 0, seen, 0 FROM (SELECT {}uniqExact(visitor) AS seen \
+             FROM events WHERE kind IN ('click', 'view'){class}{}{codes}{group})",
+            columns(by, "toStartOfHour(time)"),
+            hours("time", filter),
+        );
+    }
+    text
+}
+
+fn links_text(filter: &Filter, spans: &[Span]) -> String {
+    let by = [Dimension::Link, Dimension::Partner, Dimension::Ad];
+    let codes = codes(filter);
+    let reach = format!("kind IN ('click', 'view', 'share'){codes}");
+    format!(
+        "SELECT d0 AS link, d1 AS partner, d2 AS ad, sumIf(n, kind = 'view' AND {COUNTED}) AS views, \
+         sumIf(n, kind = 'click' AND {COUNTED}) AS clicks, sumIf(n, kind = 'share' AND {COUNTED}) AS shares, \
+         toUInt64(0) AS visitors, sumIf(n, NOT ({COUNTED})) AS not_counted, \
+         toUnixTimestamp64Milli(maxIf(l, kind = 'click' AND {COUNTED})) AS last_click_ms FROM ({}){} \
+         UNION ALL SELECT link, partner, ad, 0, 0, 0, uniqExact(visitor), 0, 0 \
+         FROM events WHERE kind IN ('click', 'view') AND {COUNTED}{}{codes} GROUP BY link, partner, ad",
+        sums(&by, "kind, class", &reach, spans),
+        group(&by),
+        hours("time", filter)
+    )
+}
+
+/// A page in the order of (time, id). The table is in the order of days: sorted by them first, the engine stops reading
+/// behind the day that fills the page.
+fn events_text(filter: &Filter, goes_on: bool) -> String {
+    let mut text = format!("SELECT {} FROM events WHERE 1{}", Stored::COLUMNS, codes(filter));
+    let time = |name| format!("fromUnixTimestamp64Milli({{{name}:Int64}}, 'UTC')");
+    if filter.since.is_some() {
+        text += &format!(" AND time >= {}", time("since_ms"));
+    }
+    if filter.until.is_some() {
+        text += &format!(" AND time < {}", time("until_ms"));
+    }
+    if goes_on {
+        let after = time("after_ms");
+        text += &format!(
+            " AND time >= {after} AND (time > {after} OR UUIDToNum(id) > CAST(unhex({{after_id:String}}), 'FixedString(16)'))"
+        );
+    }
+    text + " ORDER BY toDate(time), time, UUIDToNum(id) LIMIT {limit:UInt32}"
+}
+
+impl Reports for ClickHouseReports {
+    fn reach<'a>(&'a self, query: &'a ReachQuery) -> BoxFuture<'a, Result<Vec<ReachRow>, ReportError>> {
+        Box::pin(self.reach_rows(query))
+    }
+
+    fn links<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
+        Box::pin(self.link_rows(filter))
+    }
+
+    fn events<'a>(
+        &'a self,
+        filter: &'a Filter,
+        after: Option<EventCursor>,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Event>, ReportError>> {
+        Box::pin(self.event_page(filter, after, limit))
+    }
+
+    fn link_clicks<'a>(&'a self, links: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>> {
+        Box::pin(self.clicks_of(links))
+    }
+}

@@ -1,0 +1,56 @@
+//! A database of its own for each case, dropped behind it: one engine serves them all.
+
+use std::time::Duration;
+
+use prost::Message;
+
+use crate::{
+    config::{secret::Secret, stores},
+    core::{event::Event, time::Millis},
+    store::{
+        clickhouse::{Block, Store},
+        record,
+    },
+    testing::{Part, Stack, unique},
+};
+
+pub(super) struct Database {
+    pub(super) store: Store,
+    name: String,
+}
+
+impl Database {
+    pub(super) async fn new() -> Database {
+        let name = unique("case");
+        let settings = stores::ClickHouse {
+            url: Stack::shared(&[Part::Clickhouse]).clickhouse_url(),
+            database: name.clone(),
+            user: String::new(),
+            password: Secret::default(),
+            cluster: String::new(),
+            compression: stores::Compression::Lz4,
+            retention: Duration::ZERO,
+            timeout: Duration::from_secs(60),
+        };
+        let store = Store::new(&settings).unwrap();
+        for change in store.pending().await.unwrap() {
+            store.apply(&change).await.unwrap();
+        }
+        Database { store, name }
+    }
+
+    /// As one block of one source, as the loader does.
+    pub(super) async fn insert(&self, events: &[Event], first: u64) {
+        let mut block = Block::new("tests", 0);
+        for (offset, event) in (first..).zip(events) {
+            let bytes = event.encode_to_vec();
+            block.push(offset, &record::decode(&bytes).unwrap(), Millis(0));
+        }
+        self.store.insert(&block, &format!("from {first}")).await.unwrap();
+    }
+
+    pub(super) async fn drop(self) {
+        let text = format!("DROP DATABASE {}", self.name);
+        self.store.ask(&text).execute().await.unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+}

@@ -1,0 +1,4 @@
+//! On the real engine.
+
+mod engine;
+mod reports;
