@@ -11,7 +11,8 @@
 //! - **Intent.** Before anything of a range is loaded, its end is committed as a note beside its start. So whoever has the
 //!   partition next knows what may be there already, and loads that as *doubtful*: the table is asked.
 //! - **Given.** What is doubtful when a partition is given: the range of its note, and everything below the highest offset that
-//!   the table ever held (the group was reset). Of the latter, what is more than one range below was finished, because ranges of
+//!   the table ever held (the group was reset). Where the table holds less than was committed (it was restored from a backup),
+//!   the loader goes back to where the table is. Of what is below the highest offset, what is more than one range below was finished, because ranges of
 //!   a partition are loaded one after the other: it is skipped.
 //! - **Taken.** From then on nothing is committed for the partition, and what is being loaded is given up where it stands.
 //!   Whoever has it now finds the intent. A commit that the group refuses is the same.
@@ -302,6 +303,14 @@ impl Running {
                 "the table holds offsets up to {held} of partition {partition}, which ends at {end}: the topic was made \
                  anew; give its rows a name of their own with load.source"
             )));
+        }
+        if held < *committed {
+            tracing::warn!(
+                partition,
+                committed,
+                held,
+                "the table holds less than was committed: what it lacks is loaded again"
+            );
         }
         let found = Partition::given(*partition, *committed, note, held);
         let (doubtful, from) = (found.is_doubtful(), found.next());

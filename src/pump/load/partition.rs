@@ -40,12 +40,15 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    /// `held` is the offset behind the highest that the table ever held. More than the longest range below it everything is
+    /// Goes on where the table is, not where the group believes it to be. `held` is the offset behind the highest that the table ever held. More than the longest range below it everything is
     /// finished.
     pub(super) fn given(number: u32, committed: u64, note: &str, held: u64) -> Partition {
         let intent = note.strip_prefix(INTENT).and_then(|end| end.parse::<u64>().ok());
         let doubt = intent.unwrap_or(committed).max(held).max(committed);
-        let next = if intent.is_some() { committed } else { committed.max(held.saturating_sub(LOAD_DOUBT_OFFSETS)) };
+        // Less than was committed is there: the table was restored from a backup, or is a new one. (Or all that came last was
+        // set aside: then it is set aside again, which changes nothing.)
+        let known = committed.min(held);
+        let next = if intent.is_some() { known } else { known.max(held.saturating_sub(LOAD_DOUBT_OFFSETS)) };
         Partition {
             number,
             doubt,
@@ -196,12 +199,13 @@ mod tests {
     fn what_is_doubtful_is_told_by_the_note_and_by_the_table() {
         const FAR: u64 = 10 * LOAD_DOUBT_OFFSETS;
         assert_eq!(from(5, "", 5), (5, 5), "all is well");
-        assert_eq!(from(5, "", 0), (5, 5), "an empty table");
+        assert_eq!(from(5, "", 0), (0, 5), "an empty table");
+        assert_eq!(from(9, "load:12", 5), (5, 12), "a restored table");
         assert_eq!(from(5, "load:9", 5), (5, 9), "an intent");
         assert_eq!(from(5, "load:9", 7), (5, 9), "half of an intent is there");
         assert_eq!(from(0, "", 7), (0, 7), "a group that was reset");
         assert_eq!(from(0, "", FAR), (FAR - LOAD_DOUBT_OFFSETS, FAR), "and what is surely finished");
         assert_eq!(from(5, "load:9", FAR), (5, FAR), "an intent is looked at in any case");
-        assert_eq!(from(5, "somebody else's", 5), (5, 5));
+        assert_eq!(from(5, "somebody else's", 5), (5, 5), "a note that is not ours");
     }
 }
