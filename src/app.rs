@@ -115,7 +115,9 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     };
     let pump = owned("the pump", joined, &pump_stop, &ended);
 
-    let scrape = scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links), clock.clone());
+    let data = config.data.clone();
+    let scrape =
+        scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links), data, clock.clone());
     let api = api::router(ApiState { catalog: catalog.clone(), reports: Arc::clone(&reports), clock: clock.clone() });
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
     let tasks: Vec<JoinHandle<()>> = vec![

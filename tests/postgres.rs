@@ -3,8 +3,6 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
 
-#[path = "support/stack.rs"]
-mod stack;
 mod support;
 
 use std::{
@@ -17,7 +15,7 @@ use std::{
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
-use stack::{Part, Stack, unique};
+use support::stack::{Part, Stack, unique};
 use support::{Client, Options, Response, Server, api, eventually, get};
 
 /// The last column of what a statement finds, as text.

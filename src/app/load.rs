@@ -85,7 +85,12 @@ async fn run(
     let ops = if once { None } else { Some(listen(config).await?) };
     if let Some(ops) = ops {
         let render = Arc::clone(&metrics);
-        let state = OpsState { health: health.clone(), render: Arc::new(move || render.render(&[])) };
+        let told = health.clone();
+        let text = move || {
+            told.publish();
+            render.render(&[])
+        };
+        let state = OpsState { health: health.clone(), render: Arc::new(text) };
         tokio::spawn(serve_http(ops, ops::router(state), stop.clone()));
     }
     let upkeep = stop.clone();

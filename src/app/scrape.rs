@@ -1,7 +1,7 @@
 //! What a scrape reads that no part reports by itself: connections, journal, index. Also turns the journal's condition into
 //! readiness.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use metrics::{counter, gauge};
 use tokio_util::sync::CancellationToken;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{reload, workers::Workers};
 use crate::{
     edge::listener::{CloseReason, ConnectionCounters},
-    io::clock::Clock,
+    io::{clock::Clock, disk},
     journal::{Condition, Journal},
     links::Links,
     telemetry::{
@@ -35,6 +35,7 @@ pub(super) struct Scrape {
     journal: Journal,
     health: Health,
     links: Arc<Links>,
+    data: PathBuf,
     clock: Clock,
 }
 
@@ -45,6 +46,7 @@ impl Scrape {
         journal: Journal,
         health: Health,
         links: Arc<Links>,
+        data: PathBuf,
         clock: Clock,
     ) -> Scrape {
         let scrape = Scrape {
@@ -54,6 +56,7 @@ impl Scrape {
             journal,
             health,
             links,
+            data,
             clock,
         };
         scrape.tell_condition();
@@ -116,6 +119,11 @@ impl Scrape {
 
     fn collect(&self) {
         self.tell_backlog();
+        self.health.publish();
+        if let Ok(space) = disk::space(&self.data) {
+            gauge!(names::DISK_BYTES).set(space.total as f64);
+            gauge!(names::DISK_FREE_BYTES).set(space.free as f64);
+        }
         let sum =
             |read: &dyn Fn(&ConnectionCounters) -> u64| self.connections.iter().map(|worker| read(worker)).sum::<u64>();
         gauge!(names::CONNECTIONS).set(sum(&ConnectionCounters::open) as f64);

@@ -30,7 +30,7 @@ pub(crate) struct Args {
 
 /// Something that has a schema of its own.
 enum Part {
-    Kafka(Kafka),
+    Kafka(Box<Kafka>),
     ClickHouse(Store),
 }
 
@@ -39,7 +39,7 @@ impl Part {
     fn configured(config: &Config) -> anyhow::Result<Vec<Part>> {
         let mut parts = Vec::new();
         if !config.kafka.brokers.is_empty() {
-            parts.push(Part::Kafka(config.kafka.clone()));
+            parts.push(Part::Kafka(Box::new(config.kafka.clone())));
         }
         if !config.clickhouse.url.is_empty() {
             parts.push(Part::ClickHouse(Store::new(&config.clickhouse)?));

@@ -10,6 +10,7 @@ mod catalog;
 mod check;
 mod export;
 mod export_events;
+mod health;
 mod import;
 mod journal;
 mod keys;
@@ -68,6 +69,8 @@ enum Command {
     Catalog(catalog::Args),
     /// Check a configuration and report every mistake at once
     Check(check::Args),
+    /// Ask a running server whether it is ready (for containers, which have no shell)
+    Health(health::Args),
     /// Make or update the tables of ClickHouse
     Migrate(migrate::Args),
     /// Copy the catalog's names to ClickHouse, for analysts
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&global, args),
         Command::Catalog(args) => catalog::run(&global, args),
         Command::Check(args) => check::run(&global, args),
+        Command::Health(args) => health::run(&global, args),
         Command::Migrate(args) => migrate::run(&global, args),
         Command::Names(args) => names::run(&global, args),
         Command::Journal(args) => journal::run(&global, args),

@@ -168,6 +168,20 @@ impl DiskFile for File {
     }
 }
 
+/// How much a file system holds, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub total: u64,
+    /// What this process may still take.
+    pub free: u64,
+}
+
+/// The room on the file system that holds `path` (POSIX `statvfs`).
+pub fn space(path: &Path) -> io::Result<Space> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(Space { total: found.f_blocks * found.f_frsize, free: found.f_bavail * found.f_frsize })
+}
+
 /// Writes a file so that after a power cut either the old or the new content is there, whole: a neighbour is written, synced
 /// and renamed over it.
 pub fn replace_file(
@@ -192,4 +206,17 @@ pub fn replace_file(
         let _ = fs::remove_file(&neighbour);
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_told_and_a_missing_folder_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let Space { total, free } = space(folder.path()).unwrap();
+        assert!(total > 0 && free <= total, "{free} of {total}");
+        assert_eq!(space(&folder.path().join("missing")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 }

@@ -92,6 +92,9 @@ metrics! {
     CATALOG_AGE_SECONDS = "fingerpost_catalog_age_seconds", "Time since the edge last heard from the catalog, seconds.";
     CATALOG_CHANGES = "fingerpost_catalog_changes_total", "Changes that the edge applied.";
     // process
+    READINESS = "fingerpost_readiness", "1 for the state that a part of /readyz is in, 0 for the other states.";
+    DISK_BYTES = "fingerpost_disk_bytes", "Size of the file system that holds the data folder.";
+    DISK_FREE_BYTES = "fingerpost_disk_free_bytes", "What is free for us on the file system that holds the data folder.";
     BUILD_INFO = "fingerpost_build_info", "1, with the version and the commit as labels.";
     RELOADS = "fingerpost_reloads_total", "Reloads on SIGHUP, by result.";
 }

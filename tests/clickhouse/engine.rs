@@ -1,9 +1,7 @@
-//! A ClickHouse to test with, and what the tests ask it.
+//! A database to test with, and what the tests ask it.
 
 use std::{
-    path::PathBuf,
-    process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    future::Future,
     time::{Duration, Instant},
 };
 
@@ -15,83 +13,38 @@ use fingerpost::{
     store::clickhouse::{Store, StoreError},
 };
 
-use crate::support::PATIENCE;
+use crate::support::{
+    PATIENCE,
+    stack::{Part, Stack, unique},
+};
 
-/// A stack of its own with ClickHouse only; it ends with this process.
-pub(crate) struct Engine {
-    folder: tempfile::TempDir,
-    pub(crate) url: String,
+/// The engine that the tests share: nobody kills it.
+pub(crate) fn shared() -> &'static Stack {
+    Stack::shared(&[Part::Clickhouse])
 }
 
-fn script() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/load-tests/stack"))
+/// An engine to kill.
+pub(crate) fn own() -> Stack {
+    Stack::own(&[Part::Clickhouse], &[])
 }
 
-impl Engine {
-    pub(crate) fn start() -> Engine {
-        Engine::with(&["clickhouse"])
-    }
-
-    pub(crate) fn with(arguments: &[&str]) -> Engine {
-        let folder = tempfile::tempdir().unwrap();
-        let mut engine = Engine { folder, url: String::new() };
-        let owner = std::process::id().to_string();
-        let known = engine.stack(&[&["up", "--for", &owner], arguments].concat());
-        let known: serde_json::Value = serde_json::from_str(known.lines().last().unwrap()).unwrap();
-        engine.url = known["clickhouse"]["url"].as_str().unwrap().to_owned();
-        engine
-    }
-
-    /// Runs a command of the script; its standard output.
-    pub(crate) fn stack(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(script());
-        command.args(arguments).arg("--dir").arg(self.folder.path());
-        let output = command.output().expect("load-tests/stack starts: python3 is needed");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "load-tests/stack {arguments:?}: {said}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    pub(crate) fn kill(&self) {
-        self.stack(&["kill", "clickhouse"]);
-    }
-
-    /// The same without the script's start in between.
-    pub(crate) fn kill_now(&self) {
-        let pid = self.known()["clickhouse"]["pid"].as_i64().unwrap();
-        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
-        assert!(killed.success());
-    }
-
-    /// Addresses and process ids.
-    pub(crate) fn known(&self) -> serde_json::Value {
-        let text = std::fs::read_to_string(self.folder.path().join("stack.json")).unwrap();
-        serde_json::from_str(&text).unwrap()
-    }
-
-    pub(crate) fn restart(&self) {
-        self.stack(&["start", "clickhouse"]);
-    }
-
-    /// A database that no other test has.
-    pub(crate) fn settings(&self) -> ClickHouse {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        ClickHouse {
-            url: self.url.clone(),
-            database: format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed)),
-            user: String::new(),
-            password: Secret::default(),
-            cluster: String::new(),
-            compression: Compression::Lz4,
-            retention: Duration::ZERO,
-            timeout: Duration::from_secs(60),
-        }
-    }
+/// kill -9, without the script's start in between.
+pub(crate) fn kill_now(stack: &Stack) {
+    let pid = stack.pid(Part::Clickhouse).to_string();
+    assert!(std::process::Command::new("kill").args(["-9", &pid]).status().unwrap().success());
 }
 
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = Command::new(script()).args(["down", "--remove", "--dir"]).arg(self.folder.path()).output();
+/// A database that no other test has.
+pub(crate) fn settings(stack: &Stack) -> ClickHouse {
+    ClickHouse {
+        url: stack.clickhouse_url(),
+        database: unique("test"),
+        user: String::new(),
+        password: Secret::default(),
+        cluster: String::new(),
+        compression: Compression::Lz4,
+        retention: Duration::ZERO,
+        timeout: Duration::from_secs(60),
     }
 }
 
@@ -103,8 +56,8 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    pub(crate) async fn new(engine: &Engine) -> Database {
-        Database::of(engine.settings()).await
+    pub(crate) async fn new(stack: &Stack) -> Database {
+        Database::of(settings(stack)).await
     }
 
     pub(crate) async fn of(settings: ClickHouse) -> Database {

@@ -12,7 +12,8 @@ use fingerpost::{
 
 use crate::{
     Dice, block_on,
-    engine::{Database, Engine, patiently},
+    engine::{Database, kill_now, own, patiently, shared},
+    support::stack::Part,
 };
 
 /// 2026-10-31T23:00:00Z; offsets are minutes, so that a range of a hundred straddles the month.
@@ -33,9 +34,9 @@ pub(crate) fn event(offset: u64) -> Event {
         program: "spring".into(),
         link: format!("link-{}", offset % 5),
         partner: format!("partner-{}", offset % 11),
-        country: if offset % 3 == 0 { "DE".into() } else { "FR".into() },
-        visitor: if offset % 4 == 0 { Vec::new() } else { vec![(offset % 50) as u8; 16] },
-        reason: if offset % 13 == 0 { "expired".into() } else { String::new() },
+        country: if offset.is_multiple_of(3) { "DE".into() } else { "FR".into() },
+        visitor: if offset.is_multiple_of(4) { Vec::new() } else { vec![(offset % 50) as u8; 16] },
+        reason: if offset.is_multiple_of(13) { "expired".into() } else { String::new() },
         address: vec![203, 0, 113],
         count: if offset % 6 == 5 { 3 } else { 0 },
         ..Event::default()
@@ -53,8 +54,8 @@ pub(crate) fn block(source: &str, range: Range<u64>) -> Block {
 #[test]
 fn the_same_block_under_the_same_token_counts_once() {
     block_on(async {
-        let engine = Engine::start();
-        let database = Database::new(&engine).await;
+        let engine = shared();
+        let database = Database::new(engine).await;
         let store = &database.store;
         assert_eq!(store.next_offset("t", 0).await.unwrap(), None);
         for _ in 0..3 {
@@ -75,7 +76,7 @@ fn the_same_block_under_the_same_token_counts_once() {
 #[test]
 fn a_large_block_is_one_part_a_month_in_every_table() {
     block_on(async {
-        let engine = Engine::start();
+        let engine = own();
         let database = Database::new(&engine).await;
         database.run("SYSTEM STOP MERGES").await;
         let mut block = Block::new("t", 0);
@@ -103,8 +104,8 @@ fn a_large_block_is_one_part_a_month_in_every_table() {
 #[test]
 fn a_forgotten_token_does_not_count_twice() {
     block_on(async {
-        let engine = Engine::start();
-        let database = Database::new(&engine).await;
+        let engine = shared();
+        let database = Database::new(engine).await;
         let store = &database.store;
         for table in ["events", "reach_hourly", "funnel_daily", "uniques_daily", "loaded"] {
             database
@@ -135,10 +136,10 @@ fn a_forgotten_token_does_not_count_twice() {
 #[test]
 fn a_block_that_was_cut_in_half_is_completed() {
     block_on(async {
-        let engine = Engine::start();
+        let engine = shared();
         let rollups = ["reach_hourly", "funnel_daily", "uniques_daily", "loaded"];
         for cut in 0..16_u32 {
-            let database = Database::new(&engine).await;
+            let database = Database::new(engine).await;
             let store = &database.store;
             store.insert(&block("t", 0..50), "t/0/0-50").await.unwrap();
             // Views that are away see nothing: as if the server died before their part was written.
@@ -172,8 +173,8 @@ fn a_block_that_was_cut_in_half_is_completed() {
 #[test]
 fn rows_that_have_had_their_time_do_not_come_back() {
     block_on(async {
-        let engine = Engine::start();
-        let database = Database::new(&engine).await;
+        let engine = shared();
+        let database = Database::new(engine).await;
         let store = &database.store;
         store.insert(&block("t", 0..100), "t/0/0-100").await.unwrap();
         let sums = database.numbers("sum(r.count)", "DB.reach AS r").await;
@@ -193,7 +194,7 @@ fn a_server_killed_in_mid_insert_has_everything_once_afterwards() {
     const ROWS: u64 = 60_000;
     let mut dice = Dice::new();
     block_on(async {
-        let engine = Engine::start();
+        let engine = own();
         let database = Database::new(&engine).await;
         let store = &database.store;
         let began = Instant::now();
@@ -206,11 +207,11 @@ fn a_server_killed_in_mid_insert_has_everything_once_afterwards() {
             let token = block.token();
             let mut call = Box::pin(store.insert(&block, &token));
             let ended = tokio::time::timeout(life, &mut call).await;
-            engine.kill_now();
+            kill_now(&engine);
             if ended.is_err() {
                 let _ = call.await;
             }
-            engine.restart();
+            engine.start(Part::Clickhouse);
             let there = database.numbers("count()", "DB.events").await[0] - round * ROWS;
             let sums = database.numbers("max(l.offset)", "DB.loaded AS l").await[0] + 1;
             match (there, sums == (round + 1) * ROWS) {

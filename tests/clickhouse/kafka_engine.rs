@@ -13,12 +13,12 @@ use rdkafka::{
 
 use crate::{
     block_on,
-    engine::{Database, Engine},
+    engine::Database,
     insert::event,
+    support::stack::{Part, Stack, unique},
 };
 
 const FILE: &str = include_str!("../../config/clickhouse/kafka-engine.sql");
-const TOPIC: &str = "engine-test";
 
 fn events() -> Vec<Vec<u8>> {
     let all = (0..100).map(|offset| Event {
@@ -40,13 +40,13 @@ fn encoded(event: &Event) -> Vec<u8> {
 }
 
 /// One transaction, as an edge writes.
-fn produce(brokers: &str, messages: &[Vec<u8>], commit: bool) {
+fn produce(brokers: &str, topic: &str, messages: &[Vec<u8>], commit: bool) {
     let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", brokers).set("transactional.id", "engine-test").create().unwrap();
+        ClientConfig::new().set("bootstrap.servers", brokers).set("transactional.id", topic).create().unwrap();
     producer.init_transactions(Duration::from_secs(30)).unwrap();
     producer.begin_transaction().unwrap();
     for message in messages {
-        producer.send(BaseRecord::<(), _>::to(TOPIC).payload(message)).map_err(|(error, _)| error).unwrap();
+        producer.send(BaseRecord::<(), _>::to(topic).payload(message)).map_err(|(error, _)| error).unwrap();
     }
     // They are in the topic, whatever becomes of them.
     producer.flush(Duration::from_secs(30)).unwrap();
@@ -60,20 +60,22 @@ fn produce(brokers: &str, messages: &[Vec<u8>], commit: bool) {
 #[test]
 fn the_kafka_engine_fills_the_same_tables() {
     block_on(async {
-        let engine = Engine::with(&["clickhouse", "kafka"]);
-        engine.stack(&["topics", &format!("{TOPIC}:1")]);
-        let brokers = engine.known()["kafka"]["brokers"].as_str().unwrap().to_owned();
-        let database = Database::new(&engine).await;
+        let engine = Stack::shared(&[Part::Clickhouse, Part::Kafka]);
+        let topic = unique("engine");
+        engine.topics(&[&format!("{topic}:1")]);
+        let brokers = engine.brokers();
+        let database = Database::new(engine).await;
         let messages = events();
         let mut all = messages.clone();
         all.push(b"not protobuf".to_vec());
         all.push(encoded(&Event { id: vec![1; 15], ..event(1) }));
         all.push(encoded(&Event { address: vec![203, 0, 113, 77], ..event(1) }));
-        produce(&brokers, &messages[..5], false);
-        produce(&brokers, &all, true);
+        produce(&brokers, &topic, &messages[..5], false);
+        produce(&brokers, &topic, &all, true);
         let file = FILE
             .replace("kafka:9092", &brokers)
-            .replace("'fingerpost.events'", &format!("'{TOPIC}'"))
+            .replace("'fingerpost.events'", &format!("'{topic}'"))
+            .replace("'fingerpost-engine'", &format!("'{topic}'"))
             .replace("fingerpost.", "DB.")
             .replace("package DB.v1", "package fingerpost.v1");
         let bare: Vec<&str> = file.lines().filter(|line| !line.starts_with("--")).collect();
@@ -82,11 +84,17 @@ fn the_kafka_engine_fills_the_same_tables() {
         }
         database.until("count() + (SELECT count() FROM DB.set_aside)", "DB.events", 100 + 3).await;
         // The sums come behind the rows, the commit behind both.
-        database.until("sum(num_commits) > 0", "system.kafka_consumers", 1).await;
+        database
+            .until(
+                "sum(num_commits) > 0",
+                &format!("system.kafka_consumers WHERE database = '{}'", database.settings.database),
+                1,
+            )
+            .await;
         assert_eq!(database.audit().await, 100);
 
         // The same rows as the loader's, column by column.
-        let offsets = database.store.present(TOPIC, 0, 0..1_000).await.unwrap();
+        let offsets = database.store.present(&topic, 0, 0..1_000).await.unwrap();
         assert_eq!(offsets.len(), 100, "what was aborted is not there");
         let mut block = Block::new("loader", 0);
         for (message, offset) in messages.iter().zip(&offsets) {
@@ -99,7 +107,7 @@ fn the_kafka_engine_fills_the_same_tables() {
                 "count()",
                 &format!(
                     "(SELECT {columns} FROM DB.events WHERE source = 'loader' EXCEPT \
-                      SELECT {columns} FROM DB.events WHERE source = '{TOPIC}')"
+                      SELECT {columns} FROM DB.events WHERE source = '{topic}')"
                 ),
             )
             .await;

@@ -1,5 +1,7 @@
 //! ClickHouse as event store, on the real engine.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use crate::{
     block_on,
-    engine::{Database, Engine},
+    engine::{Database, kill_now, own},
     serve::options,
     support::{self, Server, eventually},
 };
 
 #[test]
 fn the_api_the_command_line_and_exports_answer_from_clickhouse() {
-    let engine = Engine::start();
+    let engine = own();
     let database = block_on(Database::new(&engine));
     let data = tempfile::tempdir().unwrap();
     let server = Server::start(data.path(), &options(&database)).unwrap();
@@ -50,7 +50,7 @@ fn the_api_the_command_line_and_exports_answer_from_clickhouse() {
     assert!(!data.path().join("events.db").exists(), "nothing went to SQLite");
 
     // Without it: reports say so, redirects go on, and the end is not held up.
-    engine.kill();
+    kill_now(&engine);
     let away = ask("/v1/reports/reach");
     assert_eq!(away.status, 503);
     assert!(away.text().contains("ClickHouse does not answer"), "{}", away.text());

@@ -6,14 +6,15 @@ use fingerpost::store::clickhouse::{Store, StoreError};
 
 use crate::{
     block_on,
-    engine::{Database, Engine, migrate},
+    engine::{Database, migrate, settings, shared},
+    support::stack::{Part, Stack},
 };
 
 #[test]
 fn a_migration_is_repeatable_and_a_look_changes_nothing() {
     block_on(async {
-        let engine = Engine::start();
-        let database = Database::empty(engine.settings());
+        let engine = shared();
+        let database = Database::empty(settings(engine));
         let store = &database.store;
         let look = store.pending().await.unwrap();
         assert_eq!(look, store.pending().await.unwrap(), "a look changes nothing");
@@ -41,8 +42,8 @@ fn a_migration_is_repeatable_and_a_look_changes_nothing() {
 #[test]
 fn a_newer_a_foreign_and_a_damaged_schema_are_told_apart() {
     block_on(async {
-        let engine = Engine::start();
-        let database = Database::new(&engine).await;
+        let engine = shared();
+        let database = Database::new(engine).await;
         let store = &database.store;
         database.run("DROP VIEW DB.funnel_daily_mv").await;
         let dropped = store.check_schema().await.unwrap_err().to_string();
@@ -68,8 +69,8 @@ fn a_newer_a_foreign_and_a_damaged_schema_are_told_apart() {
 #[test]
 fn retention_follows_the_setting() {
     block_on(async {
-        let engine = Engine::start();
-        let mut database = Database::new(&engine).await;
+        let engine = shared();
+        let mut database = Database::new(engine).await;
         for (days, said) in
             [(400, "keep events for 400 days"), (30, "keep events for 30 days"), (0, "keep events for ever")]
         {
@@ -86,16 +87,16 @@ fn retention_follows_the_setting() {
 #[test]
 fn both_forms_are_clickhouse_to_its_own_parser() {
     block_on(async {
-        let engine = Engine::start();
-        let mut settings = engine.settings();
-        settings.cluster = "main".to_owned();
-        let statements = Store::new(&settings).unwrap().statements().unwrap();
+        let engine = shared();
+        let mut cluster = settings(engine);
+        cluster.cluster = "main".to_owned();
+        let statements = Store::new(&cluster).unwrap().statements().unwrap();
         assert!(statements.len() > 15);
         for statement in statements {
             assert!(statement.contains(" ON CLUSTER `main`"), "{statement}");
             assert!(!statement.contains("ENGINE") || statement.contains("Replicated"), "{statement}");
             let quoted = statement.replace('\\', "\\\\").replace('\'', "\\'");
-            let parsed = Database::empty(engine.settings())
+            let parsed = Database::empty(settings(engine))
                 .numbers(&format!("length(formatQuery('{quoted}'))"), "system.one")
                 .await;
             assert!(parsed[0] > 0);
@@ -106,8 +107,8 @@ fn both_forms_are_clickhouse_to_its_own_parser() {
 #[test]
 fn a_server_that_refuses_or_is_not_there_is_one_clear_line() {
     block_on(async {
-        let engine = Engine::with(&["clickhouse", "--password", "right"]);
-        let mut settings = engine.settings();
+        let engine = &Stack::own(&[Part::Clickhouse], &["--password", "right"]);
+        let mut settings = settings(engine);
         settings.user = "default".to_owned();
         settings.password = fingerpost::config::secret::Secret::new("wrong");
         let refused = Store::new(&settings).unwrap().check_schema().await.unwrap_err();
@@ -117,7 +118,7 @@ fn a_server_that_refuses_or_is_not_there_is_one_clear_line() {
         );
         settings.password = fingerpost::config::secret::Secret::new("right");
         migrate(&Store::new(&settings).unwrap()).await;
-        engine.kill();
+        engine.kill(Part::Clickhouse);
         let away = Store::new(&settings).unwrap().check_schema().await.unwrap_err();
         assert!(
             matches!(&away, StoreError::Retry(text) if text.contains("does not answer at http://127.0.0.1:") && !text.contains('\n')),

@@ -13,8 +13,9 @@ use fingerpost::{
 
 use crate::{
     Dice, block_on,
-    engine::{Database, Engine},
+    engine::{Database, own, settings, shared},
     insert::event,
+    support::stack::Part,
 };
 
 const LANE: LaneId = LaneId(0xa1);
@@ -56,8 +57,8 @@ fn events(lanes: u64, each: u64) -> u64 {
 #[test]
 fn rows_and_positions_are_stored_and_repetitions_are_not() {
     block_on(async {
-        let engine = Engine::start();
-        let database = Database::new(&engine).await;
+        let engine = shared();
+        let database = Database::new(engine).await;
         let mut sink = sink(&database);
         assert!(sink.positions().await.unwrap().is_empty());
         let both = [batch(LANE, 0, 40), batch(OTHER, 5, 60)];
@@ -78,8 +79,8 @@ fn rows_and_positions_are_stored_and_repetitions_are_not() {
 #[test]
 fn what_a_table_refuses_goes_aside_alone() {
     block_on(async {
-        let engine = Engine::start();
-        let database = Database::new(&engine).await;
+        let engine = shared();
+        let database = Database::new(engine).await;
         database.run("ALTER TABLE DB.events ADD CONSTRAINT no_seven CHECK partner != 'partner-7'").await;
         let mut sink = sink(&database);
         let refused =
@@ -99,8 +100,8 @@ fn what_a_table_refuses_goes_aside_alone() {
 #[test]
 fn a_schema_that_is_not_there_waits_for_somebody() {
     block_on(async {
-        let engine = Engine::start();
-        let database = Database::empty(engine.settings());
+        let engine = shared();
+        let database = Database::empty(settings(engine));
         let mut sink = sink(&database);
         let error = sink.store(&[batch(LANE, 0, 4)]).await.unwrap_err();
         assert!(matches!(&error, SinkError::Fatal(text) if text.contains("run `fingerpost migrate`")), "{error}");
@@ -116,14 +117,14 @@ fn killed_at_random_points_counts_everything_once() {
     const EACH: u64 = 2_000;
     let mut dice = Dice::new();
     block_on(async {
-        let engine = Engine::start();
+        let engine = own();
         let database = Database::new(&engine).await;
         let (mut kills, mut done, mut deaths) = (0, BTreeSet::new(), 0);
         while done.len() < 2 {
             let mut sink = sink(&database);
             let Ok(positions) = sink.positions().await else {
                 // The server is dead: somebody starts it again.
-                engine.restart();
+                engine.start(Part::Clickhouse);
                 continue;
             };
             let mut next = [LANE, OTHER].map(|lane| (lane, positions.get(&lane).copied().unwrap_or(0)));
@@ -142,7 +143,7 @@ fn killed_at_random_points_counts_everything_once() {
                     // The server's death comes while the insert is under way, or just before or behind it.
                     let mut call = Box::pin(sink.store(&batches));
                     let ended = tokio::time::timeout(life, &mut call).await;
-                    engine.kill();
+                    engine.kill(Part::Clickhouse);
                     deaths += 1;
                     if ended.is_err() {
                         let _ = call.await;

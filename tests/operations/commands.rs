@@ -1,6 +1,9 @@
 //! Commands beside the server.
 
-use crate::support::{Client, Options, Server, fails, rows, run};
+use crate::{
+    output,
+    support::{Client, Options, Server, fails, rows, run},
+};
 
 #[test]
 fn the_journal_of_a_running_server_can_be_looked_into() {
@@ -32,9 +35,29 @@ fn completions_and_the_manual_page_are_printed() {
     let folder = tempfile::tempdir().unwrap();
     let completions = run(folder.path(), &["completions", "bash"]);
     let manual = run(folder.path(), &["man"]);
-    for command in ["serve", "import", "export", "report", "check", "journal", "keys"] {
+    for command in ["serve", "import", "export", "report", "check", "health", "journal", "keys"] {
         assert!(completions.contains(command) && manual.contains(command), "{command}");
     }
     assert!(completions.contains("complete -F") && manual.contains(".TH fingerpost"));
     assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "they need no data folder");
+}
+
+#[test]
+fn health_says_ready_alive_or_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    // The sink is away: degraded is still ready.
+    std::fs::create_dir(folder.path().join("events.db")).unwrap();
+    let server = Server::start(folder.path(), &Options::default().demo()).unwrap();
+    let ops = server.ops.to_string();
+    let said = run(folder.path(), &["health", "--address", &ops]);
+    assert!(said.contains("\"parts\""), "{said}");
+    assert_eq!(run(folder.path(), &["health", "--live", "--address", &ops]), "ok\n");
+    // As in a container: it listens everywhere, and the same settings say where to ask.
+    let settings = format!("0.0.0.0:{}", server.ops.port());
+    assert!(output(folder.path(), &["health"], &[("ops.listen", &settings)]).status.success());
+    let said = fails(folder.path(), &["health", "--address", &server.edge.to_string()]);
+    assert!(said.contains("answers 404"), "{said}");
+    assert!(server.stop().success());
+    let said = fails(folder.path(), &["health", "--address", &ops]);
+    assert!(said.contains("does the server run there?"), "{said}");
 }

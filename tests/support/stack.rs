@@ -95,6 +95,11 @@ impl Stack {
         self.field(Part::Kafka, "sasl_brokers")
     }
 
+    /// What the script tells of Kafka: `tls_brokers`, `tls_ca`, `sasl_tls_brokers` of a stack made with `--tls` (and `--sasl`).
+    pub fn kafka(&self, field: &str) -> String {
+        self.field(Part::Kafka, field)
+    }
+
     /// `http://host:port`; user `default`, no password unless the stack was made with `--password`.
     pub fn clickhouse_url(&self) -> String {
         self.field(Part::Clickhouse, "url")

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::core::time::Millis;
+use server::Place;
 
 mod on_postgres;
 mod on_sqlite;
@@ -27,7 +28,7 @@ enum Backend {
 struct Fixture {
     folder: TempDir,
     backend: Backend,
-    url: String,
+    url: Place,
     catalog: Catalog,
     clock: Clock,
 }
@@ -41,7 +42,7 @@ impl Fixture {
             Backend::Postgres => server::database(None).await,
         };
         let catalog = Catalog::new(&url, false, clock.clone()).unwrap();
-        Fixture { folder, backend, url, catalog, clock }
+        Fixture { folder, backend, url: Place(url), catalog, clock }
     }
 
     async fn new(backend: Backend) -> Fixture {

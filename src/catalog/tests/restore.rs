@@ -32,7 +32,7 @@ impl Fixture {
     pub(super) async fn restored(&self, backup: &str, imports: u64) -> Fixture {
         let restored = if self.backend == Backend::Postgres {
             let url = server::database(Some(backup)).await;
-            Fixture { url, ..Fixture::nowhere(self.backend).await }
+            Fixture { url: server::Place(url), ..Fixture::nowhere(self.backend).await }
         } else {
             let nowhere = Fixture::nowhere(self.backend).await;
             std::fs::copy(backup.trim_start_matches("sqlite:"), nowhere.folder.path().join("catalog.db")).unwrap();

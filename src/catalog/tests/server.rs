@@ -2,10 +2,11 @@
 //! this process and takes down behind it. Where there is none the tests fail.
 
 use std::{
+    ops::Deref,
     path::Path,
     process::Command,
     sync::{
-        OnceLock,
+        Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -44,6 +45,29 @@ fn start() -> String {
     said.trim_end().lines().last().unwrap_or_default().to_owned()
 }
 
+/// Databases of tests that are over: each takes 8 MB, so the next one that is made takes them away.
+static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// A catalog's URL; behind it, its database goes.
+#[derive(Debug)]
+pub(super) struct Place(pub(super) String);
+
+impl Deref for Place {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.0.starts_with("postgres") {
+            DONE.lock().unwrap().push(name_of(&self.0));
+        }
+    }
+}
+
 pub(super) async fn connect(url: &str) -> PgConnection {
     PgConnection::connect(url).await.unwrap_or_else(|error| panic!("the tests' PostgreSQL at {url}: {error}"))
 }
@@ -60,6 +84,10 @@ pub(super) async fn database(template: Option<&str>) -> String {
     let mut connection = connect(url()).await;
     if name.ends_with("_0") {
         sweep(&mut connection).await;
+    }
+    let done = std::mem::take(&mut *DONE.lock().unwrap());
+    for name in done {
+        connection.execute(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).await.unwrap();
     }
     sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name} {made_from}"))).execute(&mut connection).await.unwrap();
     let mut url = Url::parse(url()).unwrap();

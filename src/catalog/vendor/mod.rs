@@ -15,8 +15,8 @@ use crate::{
 mod postgres;
 mod sqlite;
 
-pub(super) use postgres::Server;
-pub(super) use sqlite::File;
+use postgres::Server;
+use sqlite::File;
 
 /// Whose database it is, and where.
 #[derive(Clone, Debug)]

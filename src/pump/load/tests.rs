@@ -288,7 +288,9 @@ fn live_through(seed: u64, generations: u64) -> Rows {
             thread::yield_now();
         }
         stop.cancel();
-        threads.into_iter().for_each(|(_, _, thread)| drop(thread.join().unwrap()));
+        for (_, _, thread) in threads {
+            thread.join().unwrap();
+        }
         // Somebody resets the group, which Kafka allows while nobody is in it.
         let mut state = world.lock();
         if state.random(4) == 0 {

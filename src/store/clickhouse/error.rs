@@ -97,9 +97,9 @@ fn of_exception(code: u32, text: &str) -> StoreError {
         }
         195 => fatal("ClickHouse lets nobody in from this address: allow it for the user"),
         164 | 291 | 452 | 472 | 497 => {
-            fatal("the user may not do this: grant it the rights that docs/operators.md lists")
+            fatal("the user may not do this: grant it the rights that docs/operator.md lists")
         }
-        115 => fatal("this ClickHouse is too old: version 24.8 or newer is needed"),
+        115 => fatal("this ClickHouse is too old: version 25.8 or newer is needed"),
         170 | 701 => fatal("clickhouse.cluster names a cluster that the server does not know"),
         139 => fatal("the server lacks the macros {shard} and {replica} or a Keeper, which clickhouse.cluster needs"),
         246 => fatal("ClickHouse's own data is damaged: look into its log"),

@@ -113,9 +113,9 @@ impl ClickHouseSink {
             lane.next = lane.next.max(batch.next);
             if let Some(range) = block.range() {
                 if range.start < lane.untried {
-                    work.unsure.push(block)
+                    work.unsure.push(block);
                 } else {
-                    work.fresh.push(block)
+                    work.fresh.push(block);
                 }
                 lane.untried = lane.untried.max(range.end);
             }

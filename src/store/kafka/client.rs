@@ -42,8 +42,9 @@ pub(super) fn base(settings: &Kafka) -> ClientConfig {
             config.set("sasl.username", &settings.username).set("sasl.password", settings.password.expose());
         }
     }
-    if !settings.ca_file.is_empty() {
-        config.set("ssl.ca.location", &settings.ca_file);
+    if matches!(settings.security, Security::Ssl | Security::SaslSsl) {
+        // A library that brings its own OpenSSL does not look for the system's certificates unless it is told to.
+        config.set("ssl.ca.location", if settings.ca_file.is_empty() { "probe" } else { &settings.ca_file });
     }
     config
 }

@@ -157,12 +157,11 @@ impl Source for KafkaSource {
             match polled {
                 None => {}
                 // A message of a partition that is not told of yet is read again when it is: whoever is told seeks.
-                Some(Ok(message)) => {
-                    if self.ours.contains(&message.partition()) {
-                        let (partition, offset) = (number(message.partition()), unsigned(message.offset()));
-                        tell(Happened::Record { partition, offset, body: message.payload().unwrap_or_default() });
-                    }
+                Some(Ok(message)) if self.ours.contains(&message.partition()) => {
+                    let (partition, offset) = (number(message.partition()), unsigned(message.offset()));
+                    tell(Happened::Record { partition, offset, body: message.payload().unwrap_or_default() });
                 }
+                Some(Ok(_)) => {}
                 Some(Err(KafkaError::PartitionEOF(partition))) if self.ours.contains(&partition) => {
                     tell(Happened::End { partition: number(partition) });
                 }
