@@ -33,7 +33,7 @@ fn a_migration_is_repeatable_and_a_look_changes_nothing() {
         // A migration that was cut short is an older schema, and is run again.
         database.run("ALTER TABLE DB.schema_versions DELETE WHERE version >= 2 SETTINGS mutations_sync = 1").await;
         let older = store.check_schema().await.unwrap_err().to_string();
-        assert_eq!(older, "the database has schema version 1, this program needs 3: run `fingerpost migrate`");
+        assert_eq!(older, "the database has schema version 1, this program needs 4: run `fingerpost migrate`");
         migrate(store).await;
         store.check_schema().await.unwrap();
     });
@@ -54,7 +54,7 @@ fn a_newer_a_foreign_and_a_damaged_schema_are_told_apart() {
         store.check_schema().await.unwrap();
 
         database.run("INSERT INTO DB.schema_versions VALUES (7, '007_later', 'x', now64(3), '9.9')").await;
-        let newer = "this program knows schema version 3, the database has 7: update the program";
+        let newer = "this program knows schema version 4, the database has 7: update the program";
         assert_eq!(store.check_schema().await.unwrap_err().to_string(), newer);
         assert_eq!(store.pending().await.unwrap_err().to_string(), newer);
         database.run("ALTER TABLE DB.schema_versions DELETE WHERE version = 7 SETTINGS mutations_sync = 1").await;
