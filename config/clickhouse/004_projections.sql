@@ -9,6 +9,11 @@ ALTER TABLE {database}.reach_hourly{on_cluster} ADD PROJECTION IF NOT EXISTS by_
     SELECT toStartOfDay(hour), kind, class, program, link, partner, ad, source, sum(count), max(last)
     GROUP BY toStartOfDay(hour), kind, class, program, link, partner, ad, source);
 
+-- The same without a beginning and an end.
+ALTER TABLE {database}.reach_hourly{on_cluster} ADD PROJECTION IF NOT EXISTS of_all_time (
+    SELECT kind, class, program, link, partner, ad, source, sum(count), max(last)
+    GROUP BY kind, class, program, link, partner, ad, source);
+
 -- Reports by country and channel.
 ALTER TABLE {database}.reach_hourly{on_cluster} ADD PROJECTION IF NOT EXISTS by_country (
     SELECT toStartOfDay(hour), kind, class, program, country, channel, source, sum(count), max(last)
