@@ -215,6 +215,8 @@ pub const REFUSED_ROWS_MAX: usize = 32;
 pub const LOAD_BATCH_EVENTS_MAX: u64 = 250_000;
 /// Offsets that such a range may span: ends of transactions have offsets of their own.
 pub const LOAD_DOUBT_OFFSETS: u64 = 4 * LOAD_BATCH_EVENTS_MAX;
+/// Ranges that one loader sends at the same time.
+pub const LOAD_INSERTS_MAX: usize = 4;
 /// Bytes of one partition in one insert, as they stand in Kafka.
 pub const LOAD_BATCH_BYTES: usize = 32 * 1024 * 1024;
 

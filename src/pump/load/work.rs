@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{runtime::Handle, task::AbortHandle};
+use tokio::{runtime::Handle, sync::Semaphore, task::AbortHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{super::backoff::Backoff, Loader, TABLE};
 use crate::{
+    core::limits::LOAD_INSERTS_MAX,
     store::{Range, RangeSink, SinkError, Stored},
     telemetry::{
         health::{Health, State},
@@ -37,6 +38,8 @@ pub(super) struct Work {
     stop: CancellationToken,
     done: mpsc::Sender<Done>,
     under_way: HashMap<u32, AbortHandle>,
+    /// Who may send at the moment: a range that is being sent is held a second time, as rows.
+    turns: Arc<Semaphore>,
 }
 
 impl Work {
@@ -51,6 +54,7 @@ impl Work {
             stop: CancellationToken::new(),
             done,
             under_way: HashMap::new(),
+            turns: Arc::new(Semaphore::new(LOAD_INSERTS_MAX)),
         }
     }
 
@@ -63,10 +67,10 @@ impl Work {
         let partition = range.partition;
         let (table, health, done, stop) =
             (Arc::clone(&self.table), self.health.clone(), self.done.clone(), self.stop.clone());
-        let backoff = Backoff::new(self.retry, self.seed ^ range.start);
+        let (backoff, turns) = (Backoff::new(self.retry, self.seed ^ range.start), Arc::clone(&self.turns));
         let task = self.runtime.spawn(async move {
             tokio::select! {
-                () = load(&*table, &range, doubtful, backoff, &health, &done) => {}
+                () = load(&*table, &range, doubtful, backoff, &turns, &health, &done) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -96,12 +100,16 @@ async fn load(
     range: &Range,
     mut doubtful: bool,
     mut backoff: Backoff,
+    turns: &Semaphore,
     health: &Health,
     done: &mpsc::Sender<Done>,
 ) {
     let started = Instant::now();
     loop {
-        let error = match table.load(range, doubtful).await {
+        let turn = turns.acquire().await;
+        let tried = table.load(range, doubtful).await;
+        drop(turn);
+        let error = match tried {
             Ok(stored) => {
                 if backoff.tries() > 0 {
                     tracing::info!(partition = range.partition, "the table takes events again");
