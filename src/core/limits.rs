@@ -209,12 +209,12 @@ pub const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Events of one Kafka partition in one insert.
 pub const LOAD_BATCH_EVENTS: u64 = 100_000;
-/// Rows of one insert that ClickHouse may refuse one by one: more, and it is not the records' fault.
-pub const REFUSED_ROWS_MAX: usize = 32;
 /// The most that can be configured for it.
 pub const LOAD_BATCH_EVENTS_MAX: u64 = 250_000;
 /// Offsets that such a range may span: ends of transactions have offsets of their own.
 pub const LOAD_DOUBT_OFFSETS: u64 = 4 * LOAD_BATCH_EVENTS_MAX;
+/// Rows of one insert that ClickHouse may refuse one by one: more, and it is not the records' fault.
+pub const REFUSED_ROWS_MAX: usize = 32;
 /// Ranges that one loader sends at the same time.
 pub const LOAD_INSERTS_MAX: usize = 4;
 /// Bytes of one partition in one insert, as they stand in Kafka.
