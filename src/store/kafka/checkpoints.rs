@@ -12,7 +12,7 @@ use rdkafka::{
 };
 
 use super::{
-    client::{self, Context},
+    client::{self, Complaint, Context},
     error,
 };
 use crate::{config::stores::Kafka, core::id::LaneId, io::clock::Clock, store::SinkError};
@@ -52,17 +52,23 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(settings: &'a Kafka, clock: &Clock) -> Result<Reader<'a>, SinkError> {
         let consumer = |isolation: &str| {
-            client::consumer(settings, "fingerpost-checkpoints", isolation)
+            let consumer: BaseConsumer<Context> = client::consumer(settings, "fingerpost-checkpoints", isolation)
                 .create_with_context(Context::new(settings, clock.clone()))
-                .map_err(|error| SinkError::Fatal(format!("[kafka] in the configuration: {error}")))
+                .map_err(|error| SinkError::Fatal(format!("[kafka] in the configuration: {error}")))?;
+            client::introduce(consumer.context(), |time| drop(consumer.poll(time)));
+            Ok::<_, SinkError>(consumer)
         };
         Ok(Reader { settings, all: consumer("read_uncommitted")?, committed: consumer("read_committed")? })
     }
 
     fn wrong(&self, doing: &str, problem: &KafkaError) -> SinkError {
-        // Complaints come in with a poll.
-        let _ = self.committed.poll(Duration::ZERO);
-        let complaint = self.committed.context().take_complaint();
+        // A consumer's complaints come as what a poll gives.
+        let complaint = match self.committed.poll(Duration::ZERO) {
+            Some(Err(told)) if !matches!(told, KafkaError::PartitionEOF(_)) => {
+                Some(Complaint { code: error::code(&told), text: told.to_string() })
+            }
+            _ => None,
+        };
         error::explain(self.settings, doing, error::code(problem), complaint.as_ref())
     }
 

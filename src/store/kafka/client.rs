@@ -2,7 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -11,7 +15,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, ConsumerContext, Rebalance},
     error::{KafkaError, RDKafkaErrorCode},
-    producer::{DeliveryResult, ProducerContext},
+    producer::{BaseProducer, DeliveryResult, Producer, ProducerContext},
 };
 
 use super::oauth;
@@ -121,10 +125,35 @@ pub(super) struct Complaint {
     pub(super) text: String,
 }
 
+/// A client asks for its token soon after it was made.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Lets a new client have its token: it asks for it in a poll, and the calls that need it do not poll.
+pub(super) fn introduce(context: &Context, poll: impl Fn(Duration)) {
+    let deadline = Instant::now() + TOKEN_TIMEOUT;
+    while !context.token_file.is_empty() && !context.token_asked.load(Ordering::Relaxed) && Instant::now() < deadline {
+        poll(Duration::from_millis(10));
+    }
+}
+
+/// Events of a client that are taken in at once, to hear its complaints.
+const EVENTS_HEARD: usize = 64;
+
+/// What a producer last complained about.
+pub(super) fn complaint(producer: &BaseProducer<Context>) -> Option<Complaint> {
+    for _ in 0..EVENTS_HEARD {
+        producer.poll(Duration::ZERO);
+    }
+    producer.context().take_complaint()
+}
+
 /// What the library calls back.
 #[derive(Debug)]
 pub(super) struct Context {
+    /// Of OAUTHBEARER; empty with other mechanisms.
     token_file: String,
+    /// The library has asked for a token and has got an answer.
+    token_asked: AtomicBool,
     clock: Clock,
     complaint: Mutex<Option<Complaint>>,
     /// Records that the broker did not take: the number each was sent with, and why.
@@ -134,9 +163,11 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(settings: &Kafka, clock: Clock) -> Context {
-        let token_file = settings.token_file.clone();
+        let bearer = settings.sasl_mechanism == Mechanism::OauthBearer;
+        let token_file = if bearer { settings.token_file.clone() } else { String::new() };
+        let token_asked = AtomicBool::new(false);
         let (complaint, failures, changes) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Context { token_file, clock, complaint, failures, changes }
+        Context { token_file, token_asked, clock, complaint, failures, changes }
     }
 
     pub(super) fn take_complaint(&self) -> Option<Complaint> {
@@ -179,6 +210,7 @@ impl ClientContext for Context {
     }
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.token_asked.store(true, Ordering::Relaxed);
         Ok(oauth::token(&self.token_file, self.clock.now())?)
     }
 }

@@ -40,8 +40,6 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(3);
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// Who is fenced off twice within that time has a rival, milliseconds.
 const FENCED_AGAIN_MS: i64 = 300_000;
-/// Events of the client that are taken in at once, to hear its complaints.
-const EVENTS_HEARD: usize = 64;
 
 /// The Kafka sink of one data folder.
 #[allow(missing_debug_implementations, reason = "the library's producer has none")]
@@ -149,7 +147,11 @@ impl KafkaSink {
             .map_err(|error| SinkError::Fatal(format!("[kafka] in the configuration: {error}")))?;
         let producer = Arc::new(producer);
         let starting = Arc::clone(&producer);
-        let started = off_the_runtime(move || insist(START_TIMEOUT, |left| starting.init_transactions(left))).await;
+        let started = off_the_runtime(move || {
+            client::introduce(starting.context(), |time| starting.poll(time));
+            insist(START_TIMEOUT, |left| starting.init_transactions(left))
+        })
+        .await;
         match started {
             Ok(()) => Ok(producer),
             // Nobody can be fenced off by starting: the id itself is refused.
@@ -174,10 +176,7 @@ impl KafkaSink {
     }
 
     fn explain(&self, producer: &BaseProducer<Context>, doing: &str, problem: &KafkaError) -> SinkError {
-        for _ in 0..EVENTS_HEARD {
-            producer.poll(Duration::ZERO);
-        }
-        let complaint = producer.context().take_complaint();
+        let complaint = client::complaint(producer);
         error::explain(&self.settings, doing, error::code(problem), complaint.as_ref())
     }
 

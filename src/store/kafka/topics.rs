@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     error::RDKafkaErrorCode as Code,
+    producer::{BaseProducer, Producer},
 };
 
 use super::{
@@ -44,15 +45,20 @@ pub fn needed(settings: &Kafka, partitions: i32) -> [Topic; 2] {
 #[allow(missing_debug_implementations, reason = "the library's client has none")]
 pub struct Topics {
     settings: Kafka,
-    client: AdminClient<Context>,
+    admin: AdminClient<Context>,
+    /// Asks: the administrator's client does not tell what it complains about.
+    client: BaseProducer<Context>,
 }
 
 impl Topics {
     pub fn new(settings: &Kafka, clock: &Clock) -> Result<Topics, SinkError> {
-        let client = client::finish(client::base(settings), settings)
-            .create_with_context(Context::new(settings, clock.clone()))
-            .map_err(|error| SinkError::Fatal(format!("[kafka] in the configuration: {error}")))?;
-        Ok(Topics { settings: settings.clone(), client })
+        let config = client::finish(client::base(settings), settings);
+        let context = || Context::new(settings, clock.clone());
+        let in_settings = |error| SinkError::Fatal(format!("[kafka] in the configuration: {error}"));
+        let admin = config.create_with_context(context()).map_err(in_settings)?;
+        let client: BaseProducer<Context> = config.create_with_context(context()).map_err(in_settings)?;
+        client::introduce(client.context(), |time| client.poll(time));
+        Ok(Topics { settings: settings.clone(), admin, client })
     }
 
     /// Those of `topics` that the brokers do not have. Blocks.
@@ -61,7 +67,7 @@ impl Topics {
         for topic in topics {
             let metadata = self
                 .client
-                .inner()
+                .client()
                 .fetch_metadata(Some(&topic.name), ASK_TIMEOUT)
                 .map_err(|problem| self.wrong("looking for topics", error::code(&problem)))?;
             let found = metadata.topics().iter().find(|found| found.name() == topic.name);
@@ -76,7 +82,7 @@ impl Topics {
 
     /// How many brokers there are. Blocks.
     pub fn brokers(&self) -> Result<i32, SinkError> {
-        let metadata = self.client.inner().fetch_metadata(None, ASK_TIMEOUT);
+        let metadata = self.client.client().fetch_metadata(None, ASK_TIMEOUT);
         let metadata = metadata.map_err(|problem| self.wrong("looking for brokers", error::code(&problem)))?;
         Ok(i32::try_from(metadata.brokers().len()).unwrap_or(i32::MAX))
     }
@@ -92,7 +98,7 @@ impl Topics {
             })
             .collect();
         let options = AdminOptions::new().request_timeout(Some(ASK_TIMEOUT)).operation_timeout(Some(ASK_TIMEOUT));
-        let results = self.client.create_topics(&new, &options).await;
+        let results = self.admin.create_topics(&new, &options).await;
         for result in results.map_err(|problem| self.wrong("making topics", error::code(&problem)))? {
             match result {
                 Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
@@ -109,6 +115,7 @@ impl Topics {
     }
 
     fn wrong(&self, doing: &str, code: Code) -> SinkError {
-        error::explain(&self.settings, doing, code, self.client.inner().context().take_complaint().as_ref())
+        let complaint = client::complaint(&self.client);
+        error::explain(&self.settings, doing, code, complaint.as_ref())
     }
 }
