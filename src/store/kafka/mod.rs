@@ -30,11 +30,13 @@
 //! | `slot` | transactional ids |
 //! | `checkpoints` | reading and writing positions |
 //! | `aside` | records that Kafka refuses |
+//! | `blocking` | the library's calls that block |
 //! | `sink` | events in, one transaction a batch |
 //! | `source` | events out, for the loader: a member of a consumer group |
 //! | `topics` | making the topics, and looking whether they are there |
 
 mod aside;
+mod blocking;
 mod checkpoints;
 mod client;
 mod error;

@@ -5,17 +5,17 @@ use std::{
     io,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode as Code},
     producer::{BaseProducer, BaseRecord, Producer},
-    util::Timeout,
 };
 
 use super::{
     aside::Aside,
+    blocking::{drain, insist, off_the_runtime},
     checkpoints, client,
     client::Context,
     error::{self, Verdict},
@@ -36,8 +36,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Giving up a transaction is not waited for longer than that: the next producer ends it as well.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often it is looked whether the broker has answered.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 /// Who is fenced off twice within that time has a rival, milliseconds.
 const FENCED_AGAIN_MS: i64 = 300_000;
 
@@ -57,6 +55,8 @@ pub struct KafkaSink {
     refused: HashSet<(LaneId, u64)>,
     /// When the broker last said that somebody else has our transactional id.
     fenced_at: Option<Millis>,
+    /// A transaction was begun, and its end is not known.
+    open: bool,
     /// Each record is sent alone, after a batch was refused as a whole.
     alone: bool,
 }
@@ -89,6 +89,7 @@ impl KafkaSink {
             held: HashMap::new(),
             refused: HashSet::new(),
             fenced_at: None,
+            open: false,
             alone: false,
         }
     }
@@ -105,6 +106,7 @@ impl KafkaSink {
         metrics::counter!(names::KAFKA_PRODUCERS).increment(1);
         self.held = self.read_positions().await?;
         self.producer = Some(Arc::clone(&producer));
+        self.open = false;
         Ok(producer)
     }
 
@@ -204,7 +206,14 @@ impl KafkaSink {
         if let Err(problem) = producer.begin_transaction() {
             return Err(Failed::Sink(self.give_up(producer, "beginning a transaction", &problem).await));
         }
-        let mut refused = self.send(producer, records).map_err(Failed::Sink)?;
+        self.open = true;
+        let mut refused = match self.send(producer, records) {
+            Ok(refused) => refused,
+            Err(error) => {
+                self.producer = None;
+                return Err(Failed::Sink(error));
+            }
+        };
         let sending = Arc::clone(producer);
         let flushed = off_the_runtime(move || drain(&sending, STEP_TIMEOUT)).await;
         let mut problem = flushed.err();
@@ -274,7 +283,10 @@ impl KafkaSink {
         })
         .await;
         match committed {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.open = false;
+                Ok(())
+            }
             Err(problem) => Err(self.give_up(producer, "committing a transaction", &problem).await),
         }
     }
@@ -308,9 +320,12 @@ impl KafkaSink {
         let aborting = Arc::clone(producer);
         let aborted = off_the_runtime(move || insist(ABORT_TIMEOUT, |left| aborting.abort_transaction(left))).await;
         producer.context().take_failures();
-        if let Err(error) = aborted {
-            tracing::debug!(%error, "a transaction could not be aborted: a new producer ends it");
-            self.producer = None;
+        match aborted {
+            Ok(()) => self.open = false,
+            Err(error) => {
+                tracing::debug!(%error, "a transaction could not be aborted: a new producer ends it");
+                self.producer = None;
+            }
         }
     }
 
@@ -361,39 +376,6 @@ impl KafkaSink {
     }
 }
 
-/// Waits until the broker has answered for every record. The library's own flush looks every 100 ms only, which would be most of
-/// a transaction's time.
-fn drain(producer: &BaseProducer<Context>, patience: Duration) -> Result<(), KafkaError> {
-    let deadline = Instant::now() + patience;
-    while producer.in_flight_count() > 0 {
-        if Instant::now() >= deadline {
-            return Err(KafkaError::Flush(Code::OperationTimedOut));
-        }
-        producer.poll(LOOK_INTERVAL);
-    }
-    Ok(())
-}
-
-/// Calls again what may be called again, until it works or time is up.
-fn insist(patience: Duration, call: impl Fn(Timeout) -> Result<(), KafkaError>) -> Result<(), KafkaError> {
-    let deadline = Instant::now() + patience;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match call(Timeout::After(left)) {
-            Err(KafkaError::Transaction(problem)) if problem.is_retriable() && !left.is_zero() => {}
-            result => return result,
-        }
-    }
-}
-
-/// The library's calls block. A caller that is dropped gives up waiting; the call ends by its own time-out.
-async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    }
-}
-
 impl Sink for KafkaSink {
     fn positions(&mut self) -> BoxFuture<'_, Result<HashMap<LaneId, u64>, SinkError>> {
         Box::pin(async move {
@@ -426,8 +408,8 @@ impl Sink for KafkaSink {
 
 impl Drop for KafkaSink {
     fn drop(&mut self) {
-        // Behind a commit nothing is open; where something is, the next start ends it.
-        if let (Some((_, slot)), Some(_)) = (&mut self.own, &self.producer) {
+        // Where a transaction is open, whoever takes over the lanes ends it.
+        if let (Some((_, slot)), false) = (&mut self.own, self.open) {
             let _ = slot.ended();
         }
     }
