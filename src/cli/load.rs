@@ -23,7 +23,9 @@ pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
             std::thread::spawn(move || draw(&progress));
         }
     })?;
-    if args.once {
+    if args.once && loaded.partitions == 0 {
+        println!("nothing to load here: other loaders of this group have all partitions");
+    } else if args.once {
         println!("{} events loaded in {} ranges, {} set aside", loaded.events, loaded.ranges, loaded.set_aside);
     }
     Ok(())

@@ -422,6 +422,14 @@ mod tests {
     }
 
     #[test]
+    fn what_the_promise_rests_on_is_not_an_option() {
+        let toml = "[kafka.options]\n\"isolation.level\" = \"read_uncommitted\"\n\"socket.nagle.disable\" = true";
+        let text = from(toml, &[]).unwrap_err().to_string();
+        assert!(text.contains("kafka.options.isolation.level (fingerpost.toml): is not to be changed"), "{text}");
+        assert!(!text.contains("nagle"), "{text}");
+    }
+
+    #[test]
     fn a_file_that_is_no_toml_says_where() {
         let text = from("[edge\nworkers = 1", &[]).unwrap_err().to_string();
         assert!(text.contains("fingerpost.toml") && text.contains("line 1"), "{text}");

@@ -202,6 +202,23 @@ fn read_clickhouse(reader: &mut Reader) -> ClickHouse {
     }
 }
 
+/// Settings of librdkafka that the promise rests on: they are not to be changed.
+const RESERVED: [&str; 13] = [
+    "acks",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "delivery.report.only.error",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "isolation.level",
+    "partition.assignment.strategy",
+    "partitioner",
+    "transactional.id",
+];
+
 /// What no single key can tell.
 fn check_together(stores: &Stores, reader: &mut Reader) {
     if stores.sink.kind == SinkKind::Kafka && stores.kafka.brokers.is_empty() {
@@ -210,6 +227,10 @@ fn check_together(stores: &Stores, reader: &mut Reader) {
     if stores.sink.kind == SinkKind::ClickHouse && stores.clickhouse.url.is_empty() {
         reader
             .mistake("clickhouse.url", "is empty, but sink.kind is clickhouse: give an address like http://host:8123");
+    }
+    for name in stores.kafka.options.keys().filter(|name| RESERVED.contains(&name.as_str())) {
+        let key = format!("kafka.options.{name}");
+        reader.mistake(&key, "is not to be changed: that events are counted once rests on it; remove it");
     }
     let protected = stores.kafka.security != Security::Plaintext;
     if protected && cfg!(not(feature = "kafka-ssl")) && cfg!(not(feature = "kafka-ssl-vendored")) {

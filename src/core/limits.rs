@@ -213,7 +213,7 @@ pub const LOAD_BATCH_EVENTS: u64 = 100_000;
 pub const LOAD_BATCH_EVENTS_MAX: u64 = 250_000;
 /// Offsets that such a range may span: ends of transactions have offsets of their own.
 pub const LOAD_DOUBT_OFFSETS: u64 = 4 * LOAD_BATCH_EVENTS_MAX;
-/// Rows of one insert that ClickHouse may refuse one by one: more, and it is not the records' fault.
+/// Records of one batch that Kafka or ClickHouse may refuse one by one: more, and it is not the records' fault.
 pub const REFUSED_ROWS_MAX: usize = 32;
 /// Ranges that one loader sends at the same time.
 pub const LOAD_INSERTS_MAX: usize = 4;

@@ -102,8 +102,8 @@ pub enum SourceError {
     /// Trying again will not help until somebody acts; the message says how.
     #[error("{0}")]
     Fatal(String),
-    /// The partition was given to somebody else.
-    #[error("partition {0} was given to another loader")]
+    /// The partition may be somebody else's now. Where it is still ours, it is given anew.
+    #[error("partition {0} may have been given to another loader")]
     Lost(u32),
 }
 

@@ -141,6 +141,8 @@ fn killed_at_random_points_counts_everything_once() {
         let engine = own();
         let database = Database::new(&engine).await;
         let (mut kills, mut done, mut deaths) = (0, BTreeSet::new(), 0);
+        // How long a call takes on this machine: a life is up to twice that.
+        let mut usual = Duration::from_millis(100);
         while done.len() < 2 {
             let mut sink = sink(&database);
             let Ok(positions) = sink.positions().await else {
@@ -159,7 +161,8 @@ fn killed_at_random_points_counts_everything_once() {
                 if batches.is_empty() {
                     break;
                 }
-                let life = Duration::from_millis(dice.below(800));
+                let life = usual.mul_f64(dice.below(200) as f64 / 100.0);
+                let started = std::time::Instant::now();
                 if dice.below(12) == 0 {
                     // The server's death comes while the insert is under way, or just before or behind it.
                     let mut call = Box::pin(sink.store(&batches));
@@ -172,9 +175,10 @@ fn killed_at_random_points_counts_everything_once() {
                     break;
                 }
                 match tokio::time::timeout(life, sink.store(&batches)).await {
-                    Ok(Ok(_)) => {}
+                    Ok(Ok(_)) => usual = started.elapsed(),
                     Ok(Err(error)) => panic!("{error}"),
                     Err(_) => {
+                        usual += usual / 10;
                         kills += 1;
                         break;
                     }

@@ -11,9 +11,9 @@
 //! - **Intent.** Before anything of a range is loaded, its end is committed as a note beside its start. So whoever has the
 //!   partition next knows what may be there already, and loads that as *doubtful*: the table is asked.
 //! - **Given.** What is doubtful when a partition is given: the range of its note, and everything below the highest offset that
-//!   the table ever held (the group was reset). Where the table holds less than was committed (it was restored from a backup),
-//!   the loader goes back to where the table is. Of what is below the highest offset, what is more than one range below was finished, because ranges of
-//!   a partition are loaded one after the other: it is skipped.
+//!   the table ever held (the group was reset). Of the latter, what is more than one range below was finished, because ranges
+//!   of a partition are loaded one after the other: it is skipped. Where the table holds less than was committed (it was
+//!   restored from a backup), the loader goes back to where the table is.
 //! - **Taken.** From then on nothing is committed for the partition, and what is being loaded is given up where it stands.
 //!   Whoever has it now finds the intent. A commit that the group refuses is the same.
 //! - One range of a partition is under way at a time; meanwhile the next one fills, and a partition whose next one is full is
@@ -106,6 +106,8 @@ pub struct Loaded {
     pub events: u64,
     pub set_aside: u64,
     pub ranges: u64,
+    /// Partitions that it was given; 0: other loaders had them all.
+    pub partitions: u64,
 }
 
 /// How far a loader is, for who looks on.
@@ -229,10 +231,11 @@ impl Running {
 
     fn turn(&mut self) -> Result<(), SourceError> {
         self.poll()?;
-        self.welcome()?;
+        let welcomed = self.welcome();
         self.take_finished()?;
         self.start_ripe()?;
         self.tell_lag()?;
+        welcomed?;
         if self.backoff.tries() > 0 {
             tracing::info!("the source answers again");
         }
@@ -277,22 +280,27 @@ impl Running {
         polled
     }
 
-    /// Finds out of each new partition what may be in the table already, and goes on from there.
+    /// Finds out of each new partition what may be in the table already, and goes on from there. One that cannot be begun
+    /// does not stop the others.
     fn welcome(&mut self) -> Result<(), SourceError> {
-        while let Some(new) = self.new.last().cloned() {
-            let held = match self.work.take_over(new.partition) {
-                Ok(held) => held,
+        let mut problem = None;
+        for new in std::mem::take(&mut self.new) {
+            let begun = match self.work.take_over(new.partition) {
+                Ok(held) => self.given(&new, held),
                 Err(error) => {
                     self.loader.health.set(TABLE, State::Degraded, error.to_string());
-                    return Err(SourceError::Retry(error.to_string()));
+                    Err(SourceError::Retry(error.to_string()))
                 }
             };
-            match self.given(&new, held) {
-                Ok(()) | Err(SourceError::Lost(_)) => drop(self.new.pop()),
-                Err(error) => return Err(error),
+            match begun {
+                Ok(()) | Err(SourceError::Lost(_)) => {}
+                Err(error) => {
+                    self.new.push(new);
+                    problem = Some(error);
+                }
             }
         }
-        Ok(())
+        problem.map_or(Ok(()), Err)
     }
 
     fn given(&mut self, new: &New, held: u64) -> Result<(), SourceError> {
@@ -312,10 +320,11 @@ impl Running {
                 "the table holds less than was committed: what it lacks is loaded again"
             );
         }
-        let found = Partition::given(*partition, *committed, note, held);
+        let found = Partition::given(*partition, *committed, note, held, end);
         let (doubtful, from) = (found.is_doubtful(), found.next());
         tracing::info!(partition, committed, held, doubtful, from, "a partition is given");
         self.loader.source.seek(*partition, from)?;
+        self.loaded.partitions += 1;
         self.partitions.insert(*partition, found);
         metrics::gauge!(names::LOAD_PARTITIONS).set(self.partitions.len() as f64);
         Ok(())
@@ -327,6 +336,12 @@ impl Running {
             tracing::info!(partition, "a partition is taken");
         }
         metrics::gauge!(names::LOAD_PARTITIONS).set(self.partitions.len() as f64);
+    }
+
+    /// Whose it is now, the source tells.
+    fn lost(&mut self, partition: u32) {
+        self.settled = false;
+        self.taken(partition);
     }
 
     /// Commits the ends of ranges that are loaded.
@@ -350,7 +365,7 @@ impl Running {
         match self.loader.source.commit(number, done.end, &note) {
             Ok(()) => partition.committed(),
             Err(SourceError::Lost(_)) => {
-                self.taken(number);
+                self.lost(number);
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -380,7 +395,7 @@ impl Running {
             match self.loader.source.commit(number, start, &note) {
                 Ok(()) => {}
                 Err(SourceError::Lost(_)) => {
-                    self.taken(number);
+                    self.lost(number);
                     continue;
                 }
                 Err(error) => return Err(error),

@@ -5,7 +5,8 @@ use std::{collections::VecDeque, time::Instant};
 use super::{Options, work::Done};
 use crate::{core::limits::LOAD_DOUBT_OFFSETS, store::Range};
 
-/// What an intent's note begins with; behind it stands the offset behind the range.
+/// What a note begins with: `load:END` says that a range up to END was begun, `load:END:DOUBT` also that the table may hold
+/// more, up to DOUBT.
 const INTENT: &str = "load:";
 
 /// Whether what fills is to be loaded now.
@@ -20,8 +21,13 @@ pub(super) struct Partition {
     number: u32,
     /// Below this offset the table may hold records already.
     doubt: u64,
-    /// End of the range that somebody else began: it is loaded as the same range, so that it has the same token.
-    begun: u64,
+    /// The range that somebody else began: it is loaded as the same range, so that it has the same token. It is no longer
+    /// than any range that a loader makes.
+    begun: std::ops::Range<u64>,
+    /// Where the partition ended when it was given.
+    goal: u64,
+    /// Everything below is loaded and committed.
+    reached: u64,
     /// The offset behind what was told.
     next: u64,
     /// What fills. Its `start` is the offset that is committed when nothing is under way.
@@ -40,19 +46,28 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    /// Goes on where the table is, not where the group believes it to be. `held` is the offset behind the highest that the table ever held. More than the longest range below it everything is
-    /// finished.
-    pub(super) fn given(number: u32, committed: u64, note: &str, held: u64) -> Partition {
-        let intent = note.strip_prefix(INTENT).and_then(|end| end.parse::<u64>().ok());
-        let doubt = intent.unwrap_or(committed).max(held).max(committed);
-        // Less than was committed is there: the table was restored from a backup, or is a new one. (Or all that came last was
-        // set aside: then it is set aside again, which changes nothing.)
-        let known = committed.min(held);
-        let next = if intent.is_some() { known } else { known.max(held.saturating_sub(LOAD_DOUBT_OFFSETS)) };
+    /// Goes on where the table is, not where the group believes it to be. `held` is the offset behind the highest that the
+    /// table ever held, `goal` the one behind the partition's last record. More than the longest range below `held` everything
+    /// is finished.
+    pub(super) fn given(number: u32, committed: u64, note: &str, held: u64, goal: u64) -> Partition {
+        let (end, doubt) = read(note).unwrap_or((committed, committed));
+        let far_back = held.saturating_sub(LOAD_DOUBT_OFFSETS);
+        let next = if held < committed {
+            // Less than was committed is there: the table was restored from a backup, or is a new one. (Or all that came last
+            // was set aside: then it is set aside again, which changes nothing.)
+            far_back
+        } else if end > committed {
+            committed
+        } else {
+            committed.max(far_back)
+        };
+        let (begun, doubt) = (committed..end, doubt.max(end).max(held).max(committed));
         Partition {
             number,
             doubt,
-            begun: intent.unwrap_or(0),
+            begun,
+            goal,
+            reached: next,
             next,
             filling: Range { partition: number, start: next, end: next, records: Vec::new() },
             filling_bytes: 0,
@@ -88,7 +103,8 @@ impl Partition {
     }
 
     pub(super) fn is_drained(&self) -> bool {
-        self.at_end && self.filling.records.is_empty() && self.busy.is_none() && self.done.is_none()
+        let idle = self.busy.is_none() && self.done.is_none();
+        self.reached >= self.goal || (self.at_end && self.filling.records.is_empty() && idle)
     }
 
     /// Takes a record. Gives whether the partition has enough and must be paused.
@@ -107,10 +123,12 @@ impl Partition {
         false
     }
 
-    /// Whether a record still belongs to the range that fills. A doubtful range ends where its doubt ends.
+    /// Whether a record still belongs to the range that fills. What was begun is a range of its own, and a doubtful one ends
+    /// where its doubt ends.
     fn fits(&self, offset: u64, options: &Options) -> bool {
-        let crosses = |end| self.filling.start < end && offset >= end && !self.filling.records.is_empty();
-        offset < self.begun || !(crosses(self.begun) || crosses(self.doubt) || self.is_full(options))
+        let crosses = |cut| self.filling.start < cut && offset >= cut && !self.filling.records.is_empty();
+        let cut = [self.begun.start, self.begun.end, self.doubt].into_iter().any(crosses);
+        !cut && (self.begun.contains(&self.filling.start) || !self.is_full(options))
     }
 
     fn push(&mut self, offset: u64, body: Vec<u8>, now: Instant) {
@@ -133,8 +151,8 @@ impl Partition {
         if self.busy.is_some() || self.done.is_some() || self.filling.records.is_empty() {
             return Ripeness::Waits;
         }
-        if self.filling.start < self.begun {
-            let complete = self.next >= self.begun || self.at_end;
+        if self.begun.contains(&self.filling.start) {
+            let complete = self.next >= self.begun.end || self.at_end;
             return if complete { Ripeness::Ripe } else { Ripeness::Waits };
         }
         let old = self.since.is_some_and(|since| now.duration_since(since) >= options.batch_max_age);
@@ -144,7 +162,7 @@ impl Partition {
 
     /// What to commit before the range is loaded. What is doubtful beyond it stays so for whoever comes next.
     pub(super) fn intent(&self) -> (u64, String) {
-        (self.filling.start, format!("{INTENT}{}", self.filling.end.max(self.doubt)))
+        (self.filling.start, self.note(self.filling.end))
     }
 
     /// The range is under way; the next one begins to fill.
@@ -177,21 +195,37 @@ impl Partition {
     /// The end of a range that is loaded and not committed, and the note beside it: what is doubtful still.
     pub(super) fn to_commit(&self) -> Option<(Done, String)> {
         let done = self.done.clone()?;
-        let note = if done.end < self.doubt { format!("{INTENT}{}", self.doubt) } else { String::new() };
+        let note = if done.end < self.doubt { self.note(done.end) } else { String::new() };
         Some((done, note))
     }
 
     pub(super) fn committed(&mut self) {
-        self.done = None;
+        if let Some(done) = self.done.take() {
+            self.reached = done.end;
+        }
     }
+
+    /// That a range up to `end` was begun, and what is doubtful behind it.
+    fn note(&self, end: u64) -> String {
+        if end < self.doubt { format!("{INTENT}{end}:{}", self.doubt) } else { format!("{INTENT}{end}") }
+    }
+}
+
+/// The two offsets of a note; `None` where it is not ours, or there is none.
+fn read(note: &str) -> Option<(u64, u64)> {
+    let offsets = note.strip_prefix(INTENT)?;
+    let (end, doubt) = offsets.split_once(':').unwrap_or((offsets, offsets));
+    Some((end.parse().ok()?, doubt.parse().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn from(committed: u64, note: &str, held: u64) -> (u64, u64) {
-        let partition = Partition::given(0, committed, note, held);
+        let partition = Partition::given(0, committed, note, held, 0);
         (partition.next(), partition.doubt)
     }
 
@@ -200,12 +234,41 @@ mod tests {
         const FAR: u64 = 10 * LOAD_DOUBT_OFFSETS;
         assert_eq!(from(5, "", 5), (5, 5), "all is well");
         assert_eq!(from(5, "", 0), (0, 5), "an empty table");
-        assert_eq!(from(9, "load:12", 5), (5, 12), "a restored table");
+        assert_eq!(from(9, "load:12", 5), (0, 12), "a restored table");
         assert_eq!(from(5, "load:9", 5), (5, 9), "an intent");
         assert_eq!(from(5, "load:9", 7), (5, 9), "half of an intent is there");
+        assert_eq!(from(5, "load:5:9", 7), (5, 9), "nothing begun, and doubt left over");
         assert_eq!(from(0, "", 7), (0, 7), "a group that was reset");
         assert_eq!(from(0, "", FAR), (FAR - LOAD_DOUBT_OFFSETS, FAR), "and what is surely finished");
+        assert_eq!(from(FAR + 9, "", FAR), (FAR - LOAD_DOUBT_OFFSETS, FAR + 9), "a restored table far on");
         assert_eq!(from(5, "load:9", FAR), (5, FAR), "an intent is looked at in any case");
         assert_eq!(from(5, "somebody else's", 5), (5, 5), "a note that is not ours");
+    }
+
+    /// However much is doubtful: what somebody began comes as one range, all else in ranges of the usual size.
+    #[test]
+    fn doubt_does_not_make_ranges_larger() {
+        let options = Options { batch_max_age: Duration::ZERO, ..Options::new(3, Duration::ZERO, false, 1) };
+        let mut partition = Partition::given(0, 10, "load:15:100", 0, 200);
+        let (mut next, mut ranges) = (partition.next(), Vec::new());
+        while next < 30 {
+            while next < 40 && !partition.take(next, b"", Instant::now(), &options) {
+                next += 1;
+            }
+            next += 1;
+            while partition.ripe(Instant::now(), &options) == Ripeness::Ripe {
+                let (range, doubtful) = partition.start(&options);
+                partition.resume();
+                assert!(doubtful);
+                ranges.push((range.start, range.end));
+                let (partition_number, stored) = (0, crate::store::Stored::default());
+                let done = Done { partition: partition_number, end: range.end, stored, started: Instant::now() };
+                partition.loaded(&done);
+                partition.committed();
+            }
+        }
+        assert!(ranges.contains(&(10, 15)), "{ranges:?}");
+        assert!(ranges.iter().all(|(start, end)| (*start, *end) == (10, 15) || end - start <= 3), "{ranges:?}");
+        assert!(ranges.windows(2).all(|pair| pair[0].1 == pair[1].0), "{ranges:?}");
     }
 }

@@ -144,8 +144,14 @@ impl Source for Topic {
 
     fn commit(&mut self, partition: u32, next: u64, note: &str) -> Result<(), SourceError> {
         self.live()?;
-        let mut state = self.world.lock();
+        let world = Arc::clone(&self.world);
+        let mut state = world.lock();
         self.check(&state, partition)?;
+        // The group goes on without us, and the partition stays ours: it is given anew.
+        if state.random(12) == 0 {
+            self.ours.remove(&partition);
+            return Err(SourceError::Lost(partition));
+        }
         state.committed.insert(partition, (next, note.to_owned()));
         // The answer may get lost.
         if state.random(10) == 0 { Err(SourceError::Retry("no answer".to_owned())) } else { Ok(()) }

@@ -98,7 +98,8 @@ pub(super) fn explain(settings: &Kafka, doing: &str, code: Code, complaint: Opti
         Verdict::Operator(mend) => SinkError::Fatal(format!("{at}: {mend}")),
         Verdict::Fenced => SinkError::Fatal(format!(
             "{at}: another process uses this edge's transactional id: give each edge a data folder of its own (a copied \
-             one: remove its `kafka` folder), or a kafka.transactional_id of its own"
+             one: stop it, remove its `kafka` folder and the lanes in `journal` that the other one has, too), or a \
+             kafka.transactional_id of its own"
         )),
         // Of an event, that would be its own fault; a checkpoint has none.
         Verdict::Record(why) => SinkError::Fatal(format!("{at}: {why}: mend the settings of the topic")),

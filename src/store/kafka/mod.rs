@@ -16,7 +16,8 @@
 //!
 //! **Transactional ids.** `fingerpost-NODE-SLOT`: NODE is random and stands in the data folder, SLOT is a lock file there, so
 //! that an old and a new version may run beside one another on one folder. Two edges with the same id (a copied data
-//! folder) fence each other off: that is said, and nothing is lost or doubled.
+//! folder) fence each other off: that is said. While they do, lanes that both have are counted once; with ids of their own nothing
+//! guards such lanes, so one of the two has to lose them first.
 //!
 //! **Errors** are sorted once, in `error.rs`. A producer that cannot go on is thrown away; the next one asks the broker what
 //! became of the last transaction by reading the checkpoints again. A record that Kafka refuses for its own fault goes to

@@ -1,7 +1,7 @@
 //! Events in: one transaction a batch, with the positions that it reaches.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     io,
     path::PathBuf,
     sync::Arc,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::stores::Kafka,
-    core::{event::EventRef, id::LaneId, time::Millis},
+    core::{event::EventRef, id::LaneId, limits::REFUSED_ROWS_MAX, time::Millis},
     io::clock::Clock,
     store::{Batch, BoxFuture, Sink, SinkError, Stored},
     telemetry::names,
@@ -51,8 +51,8 @@ pub struct KafkaSink {
     producer: Option<Arc<BaseProducer<Context>>>,
     /// What the broker holds, as far as this process knows.
     held: HashMap<LaneId, u64>,
-    /// Records that Kafka refused, and that are set aside.
-    refused: HashSet<(LaneId, u64)>,
+    /// Records of the batch in hand that Kafka refused: they are set aside when the rest of it is taken.
+    refused: BTreeMap<(LaneId, u64), Refused>,
     /// When the broker last said that somebody else has our transactional id.
     fenced_at: Option<Millis>,
     /// A transaction was begun, and its end is not known.
@@ -67,6 +67,12 @@ struct Record<'a> {
     lane: LaneId,
     sequence: u64,
     body: &'a [u8],
+}
+
+/// A record that Kafka does not take.
+struct Refused {
+    reason: &'static str,
+    body: Vec<u8>,
 }
 
 /// Why a transaction came to nothing.
@@ -87,7 +93,7 @@ impl KafkaSink {
             own: None,
             producer: None,
             held: HashMap::new(),
-            refused: HashSet::new(),
+            refused: BTreeMap::new(),
             fenced_at: None,
             open: false,
             alone: false,
@@ -189,7 +195,7 @@ impl KafkaSink {
             let held = self.held.get(lane).copied().unwrap_or(0);
             let wanted = bodies
                 .iter()
-                .filter(|(sequence, _)| *sequence >= held && !self.refused.contains(&(*lane, *sequence)))
+                .filter(|(sequence, _)| *sequence >= held && !self.refused.contains_key(&(*lane, *sequence)))
                 .map(|(sequence, body)| Record { lane: *lane, sequence: *sequence, body });
             records.extend(wanted);
         }
@@ -235,6 +241,10 @@ impl KafkaSink {
         if !refused.is_empty() {
             self.abort(producer).await;
             return Err(Failed::Refused(refused));
+        }
+        if let Err(error) = self.set_aside() {
+            self.abort(producer).await;
+            return Err(Failed::Sink(error));
         }
         self.commit(producer, positions).await.map_err(Failed::Sink)
     }
@@ -329,20 +339,37 @@ impl KafkaSink {
         }
     }
 
-    /// Sets refused records aside. Where a batch was refused as a whole, it is first sent record by record.
-    async fn set_aside(&mut self, records: &[Record<'_>], refused: &[(usize, &'static str)]) -> Result<(), SinkError> {
+    /// Notes refused records. Where a batch was refused as a whole, it is first sent record by record. Refused one after the
+    /// other, it is not the records' fault: then none of them is set aside.
+    fn leave_out(&mut self, records: &[Record<'_>], refused: &[(usize, &'static str)]) -> Result<(), SinkError> {
         if refused.len() > 1 && !self.alone {
             self.alone = true;
             self.producer = None;
             return Ok(());
         }
         for (number, reason) in refused {
-            let Some(Record { lane, sequence, body }) = records.get(*number).copied() else { continue };
-            self.aside.keep(lane, sequence, body, reason, self.clock.now()).map_err(|error| {
+            if let Some(Record { lane, sequence, body }) = records.get(*number).copied() {
+                self.refused.insert((lane, sequence), Refused { reason, body: body.to_vec() });
+            }
+        }
+        if self.refused.len() <= REFUSED_ROWS_MAX {
+            return Ok(());
+        }
+        self.refused.clear();
+        let reason = refused.first().map_or("", |(_, reason)| *reason);
+        Err(SinkError::Fatal(format!(
+            "Kafka at {} refuses record after record of {}: {reason}: mend the settings of the topic, or this machine's clock",
+            self.settings.brokers, self.settings.topic
+        )))
+    }
+
+    /// Keeps what is left out. The checkpoint passes it only afterwards.
+    fn set_aside(&self) -> Result<(), SinkError> {
+        for ((lane, sequence), Refused { reason, body }) in &self.refused {
+            self.aside.keep(*lane, *sequence, body, reason, self.clock.now()).map_err(|error| {
                 SinkError::Retry(format!("a record cannot be set aside in DATA/set-aside: {error}"))
             })?;
             tracing::warn!(%lane, sequence, reason, "a record was refused and is set aside");
-            self.refused.insert((lane, sequence));
         }
         Ok(())
     }
@@ -369,7 +396,7 @@ impl KafkaSink {
                     }
                     return Ok(stored);
                 }
-                Err(Failed::Refused(refused)) => self.set_aside(&records, &refused).await?,
+                Err(Failed::Refused(refused)) => self.leave_out(&records, &refused)?,
                 Err(Failed::Sink(error)) => return Err(error),
             }
         }

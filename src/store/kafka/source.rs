@@ -197,21 +197,31 @@ impl Source for KafkaSource {
     }
 
     fn commit(&mut self, partition: u32, next: u64, note: &str) -> Result<(), SourceError> {
-        let list = self.list(self.still_ours(partition)?, Offset::Offset(next as i64))?;
-        if let Some(mut element) = list.find_partition(&self.settings.topic, signed(partition))
+        let wanted = self.still_ours(partition)?;
+        let list = self.list(wanted, Offset::Offset(next as i64))?;
+        if let Some(mut element) = list.find_partition(&self.settings.topic, wanted)
             && !note.is_empty()
         {
             element.set_metadata(note);
         }
-        self.consumer.commit(&list, CommitMode::Sync).map_err(|problem| match error::code(&problem) {
-            // The group has gone on without us: what it decided comes with the next poll.
+        let refused = match self.consumer.commit(&list, CommitMode::Sync) {
+            Ok(()) => return Ok(()),
+            Err(problem) => problem,
+        };
+        Err(match error::code(&refused) {
+            // The group has gone on without us. Whether the partition is still ours is not known yet: unless the group takes
+            // it, it is given anew, with whatever is committed for it by then.
             Code::IllegalGeneration
             | Code::UnknownMemberId
             | Code::FencedInstanceId
             | Code::StaleMemberEpoch
             | Code::FencedMemberEpoch
-            | Code::AssignmentLost => SourceError::Lost(partition),
-            _ => self.wrong("committing offsets", &problem),
+            | Code::AssignmentLost => {
+                self.ours.remove(&wanted);
+                self.given.push_back(wanted);
+                SourceError::Lost(partition)
+            }
+            _ => self.wrong("committing offsets", &refused),
         })
     }
 

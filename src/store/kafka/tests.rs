@@ -394,6 +394,24 @@ fn a_record_that_is_too_large_for_the_client_is_set_aside() {
     assert!(std::fs::read_to_string(file).unwrap().contains("larger than the topic takes"));
 }
 
+/// A clock that is wrong, or a topic that takes nothing: that is nobody's to set aside.
+#[test]
+fn a_topic_that_refuses_everything_stops_the_sink_and_sets_nothing_aside() {
+    let mut world = World::new();
+    world.settings.options.insert("message.max.bytes".to_owned(), config::secret::Secret::new("1000"));
+    let mut large = batch(0, 50);
+    for (sequence, body) in &mut large.records {
+        *body = Event { id: vec![2; 16], named: "x".repeat(1_500), sub1: sequence.to_string(), ..Event::default() }
+            .encode_to_vec();
+    }
+    let mut sink = world.sink();
+    let SinkError::Fatal(text) = world.runtime.block_on(sink.store(&[large])).unwrap_err() else { panic!("not fatal") };
+    assert!(text.contains("record after record") && text.contains("larger than the topic takes"), "{text}");
+    assert!(!world.data.path().join("set-aside").exists());
+    // Mended: everything goes.
+    assert_eq!(world.store(&mut sink, batch(0, 50)).0, Stored { events: 50, set_aside: 0 });
+}
+
 #[test]
 fn a_missing_topic_is_said_with_what_to_do() {
     let mut world = World::new();
