@@ -38,7 +38,12 @@ fn main() -> ExitCode {
     let arguments = common::arguments();
     let rounds = arguments.size.pick(2, 12);
     println!("replay: {rounds} rounds with tokens, as many without");
-    let field = Field::new(&[("LOAD__BATCH_MAX_AGE", "200ms"), ("LOAD__BATCH_MAX_EVENTS", "1000")]);
+    // An edge that has lost its name cannot end what it left open: the broker does, after this time-out.
+    let field = Field::new(&[
+        ("LOAD__BATCH_MAX_AGE", "200ms"),
+        ("LOAD__BATCH_MAX_EVENTS", "1000"),
+        ("KAFKA__TRANSACTION_TIMEOUT", "10s"),
+    ]);
     let next_tag = Arc::new(AtomicU64::new(0));
     let mut edge = field.edge("edge");
     let load = Load::start(edge.edge, RATE, &next_tag);

@@ -72,7 +72,7 @@ async fn run(
     }
     let source = config.load.source.clone().unwrap_or_else(|| config.kafka.topic.clone());
     let table = Arc::new(ClickHouseTable::new(store, source, clock.clone()));
-    let topic = Box::new(KafkaSource::new(&config.kafka, clock.clone())?);
+    let topic = Box::new(KafkaSource::new(&config.kafka, &clock)?);
     let batch_max_events = usize::try_from(config.load.batch_max_events)?;
     let seed = u64::from_le_bytes(random::bytes::<8>()?);
     let options = Options::new(batch_max_events, config.load.batch_max_age, once, seed);

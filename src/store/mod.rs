@@ -123,8 +123,10 @@ pub trait Source: Send {
     /// Makes it known that everything below `next` is done. It is durable when this returns, and refused when the partition
     /// is not ours any more.
     fn commit(&mut self, partition: u32, next: u64, note: &str) -> Result<(), SourceError>;
-    /// The offset behind the last record that there is.
+    /// The offset behind the last record that can be told now.
     fn end(&mut self, partition: u32) -> Result<u64, SourceError>;
+    /// The offset behind the last record that there is, also one that waits for the end of a transaction.
+    fn last(&mut self, partition: u32) -> Result<u64, SourceError>;
 }
 
 /// Records of one partition, in order.

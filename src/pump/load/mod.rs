@@ -320,7 +320,9 @@ impl Running {
                 "the table holds less than was committed: what it lacks is loaded again"
             );
         }
-        let found = Partition::given(*partition, *committed, note, held, end);
+        let goal = self.loader.source.last(*partition)?;
+        let mut found = Partition::given(*partition, *committed, note, held, goal);
+        found.can_be_read_to(end);
         let (doubtful, from) = (found.is_doubtful(), found.next());
         tracing::info!(partition, committed, held, doubtful, from, "a partition is given");
         self.loader.source.seek(*partition, from)?;
@@ -416,11 +418,19 @@ impl Running {
         }
         self.lag_due = Instant::now() + LAG_INTERVAL;
         let mut lag = 0;
-        for partition in self.partitions.values().filter(|partition| !partition.is_drained()) {
-            match self.loader.source.end(partition.number()) {
-                Ok(end) => lag += end.saturating_sub(partition.oldest()),
-                Err(SourceError::Lost(_)) => {}
+        for partition in self.partitions.values_mut().filter(|partition| !partition.is_drained()) {
+            let end = match self.loader.source.end(partition.number()) {
+                Ok(end) => end,
+                Err(SourceError::Lost(_)) => continue,
                 Err(error) => return Err(error),
+            };
+            lag += end.saturating_sub(partition.oldest());
+            if partition.can_be_read_to(end) {
+                match self.loader.source.seek(partition.number(), partition.next()) {
+                    Ok(()) | Err(SourceError::Lost(_)) => {}
+                    Err(error) => return Err(error),
+                }
+                partition.sought();
             }
         }
         metrics::gauge!(names::LOAD_LAG).set(lag as f64);

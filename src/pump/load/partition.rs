@@ -24,8 +24,10 @@ pub(super) struct Partition {
     /// The range that somebody else began: it is loaded as the same range, so that it has the same token. It is no longer
     /// than any range that a loader makes.
     begun: std::ops::Range<u64>,
-    /// Where the partition ended when it was given.
+    /// Where the partition ended when it was given, with what waited for the end of a transaction then.
     goal: u64,
+    /// What is below `goal` cannot all be told yet.
+    open: bool,
     /// Everything below is loaded and committed.
     reached: u64,
     /// The offset behind what was told.
@@ -47,7 +49,8 @@ pub(super) struct Partition {
 
 impl Partition {
     /// Goes on where the table is, not where the group believes it to be. `held` is the offset behind the highest that the
-    /// table ever held, `goal` the one behind the partition's last record. More than the longest range below `held` everything
+    /// table ever held, `goal` the one behind the
+    /// partition's last record. More than the longest range below `held` everything
     /// is finished.
     pub(super) fn given(number: u32, committed: u64, note: &str, held: u64, goal: u64) -> Partition {
         let (end, doubt) = read(note).unwrap_or((committed, committed));
@@ -67,6 +70,7 @@ impl Partition {
             doubt,
             begun,
             goal,
+            open: true,
             reached: next,
             next,
             filling: Range { partition: number, start: next, end: next, records: Vec::new() },
@@ -104,7 +108,17 @@ impl Partition {
 
     pub(super) fn is_drained(&self) -> bool {
         let idle = self.busy.is_none() && self.done.is_none();
-        self.reached >= self.goal || (self.at_end && self.filling.records.is_empty() && idle)
+        self.reached >= self.goal || (!self.open && self.at_end && self.filling.records.is_empty() && idle)
+    }
+
+    /// Told where the partition ends for readers now. Gives whether everything below the goal can be told from now on: then
+    /// it is sought anew, so that its end is told behind it.
+    pub(super) fn can_be_read_to(&mut self, end: u64) -> bool {
+        let closed = self.open && end >= self.goal;
+        if closed {
+            (self.open, self.at_end) = (false, false);
+        }
+        closed
     }
 
     /// Takes a record. Gives whether the partition has enough and must be paused.
@@ -184,6 +198,11 @@ impl Partition {
     /// Whether a pause may end: nothing waits behind the range that fills. It counts as ended.
     pub(super) fn resume(&mut self) -> bool {
         self.paused && self.later.is_empty() && std::mem::take(&mut self.paused)
+    }
+
+    /// A seek has ended a pause; where it is still needed, the next record brings it back.
+    pub(super) fn sought(&mut self) {
+        self.paused = false;
     }
 
     pub(super) fn loaded(&mut self, done: &Done) {

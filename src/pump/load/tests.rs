@@ -160,6 +160,10 @@ impl Source for Topic {
     fn end(&mut self, partition: u32) -> Result<u64, SourceError> {
         Ok(self.world.lock().end(partition))
     }
+
+    fn last(&mut self, partition: u32) -> Result<u64, SourceError> {
+        self.end(partition)
+    }
 }
 
 /// The table: a plain insert stores whatever it is given; only a doubtful one looks first.

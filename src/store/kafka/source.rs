@@ -38,6 +38,8 @@ const READ_AHEAD_KIB: &str = "65536";
 pub struct KafkaSource {
     settings: Arc<Kafka>,
     consumer: BaseConsumer<Context>,
+    /// Sees also what waits for the end of a transaction; it is only asked where partitions end.
+    all: BaseConsumer<Context>,
     ours: BTreeSet<i32>,
     /// Partitions that the group gave us, and that nobody was told of yet.
     given: VecDeque<i32>,
@@ -45,7 +47,7 @@ pub struct KafkaSource {
 
 impl KafkaSource {
     /// Joins the group with the first poll.
-    pub fn new(settings: &Kafka, clock: Clock) -> Result<KafkaSource, SinkError> {
+    pub fn new(settings: &Kafka, clock: &Clock) -> Result<KafkaSource, SinkError> {
         let mut config = client::consumer(settings, &settings.group, "read_committed");
         config
             .set("partition.assignment.strategy", "cooperative-sticky")
@@ -54,12 +56,16 @@ impl KafkaSource {
             .set("fetch.wait.max.ms", "100")
             .set("queued.max.messages.kbytes", READ_AHEAD_KIB);
         let in_settings = |error: KafkaError| SinkError::Fatal(format!("[kafka] in the configuration: {error}"));
+        let context = || Context::new(settings, clock.clone());
         let consumer: BaseConsumer<Context> =
-            client::finish(config, settings).create_with_context(Context::new(settings, clock)).map_err(in_settings)?;
+            client::finish(config, settings).create_with_context(context()).map_err(in_settings)?;
+        let all = client::consumer(settings, &settings.group, "read_uncommitted");
+        let all = all.create_with_context(context()).map_err(in_settings)?;
         consumer.subscribe(&[&settings.topic]).map_err(in_settings)?;
         Ok(KafkaSource {
             settings: Arc::new(settings.clone()),
             consumer,
+            all,
             ours: BTreeSet::new(),
             given: VecDeque::new(),
         })
@@ -227,6 +233,13 @@ impl Source for KafkaSource {
 
     fn end(&mut self, partition: u32) -> Result<u64, SourceError> {
         Ok(self.ends(self.still_ours(partition)?)?.1)
+    }
+
+    fn last(&mut self, partition: u32) -> Result<u64, SourceError> {
+        let wanted = self.still_ours(partition)?;
+        client::introduce(self.all.context(), |time| drop(self.all.poll(time)));
+        let ends = self.all.fetch_watermarks(&self.settings.topic, wanted, ASK_TIMEOUT);
+        Ok(unsigned(ends.map_err(|problem| self.wrong("asking where a partition ends", &problem))?.1))
     }
 }
 
