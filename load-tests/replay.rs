@@ -1,6 +1,6 @@
-//! What is told to come again: the edge's own files of its sink are lost, the loaders' group is thrown away so that they
-//! begin at the start of the topic, with loaders and edges at work, and once more when ClickHouse has long forgotten the
-//! tokens. Totals do not change, neither rows nor rollups.
+//! What is told to come again: while an edge is clicked on, the folder of its Kafka sink is lost and the edge killed; one
+//! loader is killed, the other ended, and their group thrown away, so that the next ones begin at the start of the topic.
+//! Then the same when ClickHouse has long forgotten the tokens. Totals do not change, neither rows nor rollups.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
 

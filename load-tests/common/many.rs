@@ -6,7 +6,6 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
@@ -248,9 +247,4 @@ pub(crate) fn drain(edges: Vec<Server>) {
     for edge in edges {
         assert!(edge.stop().success(), "an edge ended with an error");
     }
-}
-
-/// Whether a file in the folder holds anything, for what should not have happened.
-pub(crate) fn lines_with(folder: &Path, file: &str, text: &str) -> usize {
-    std::fs::read_to_string(folder.join(file)).map_or(0, |log| log.lines().filter(|line| line.contains(text)).count())
 }
