@@ -7,6 +7,11 @@ use std::{path::Path, process::Output};
 
 mod support;
 
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    client::DefaultClientContext,
+};
 use support::{
     Client, Options, Server, eventually, get, metric, server,
     stack::{Part, Stack, unique},
@@ -77,6 +82,14 @@ impl Place {
         let answer = get(address, &format!("/?database={}&query={query}", self.database));
         assert_eq!(answer.status, 200, "{sql}: {}", answer.text());
         answer.text().trim().to_owned()
+    }
+
+    /// Has ClickHouse change something.
+    fn order(&self, sql: &str) {
+        let mut client = Client::connect(self.clickhouse.trim_start_matches("http://").parse().unwrap()).unwrap();
+        let path = format!("/?database={}", self.database);
+        let answer = client.send("POST", &path, &[], sql.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{sql}: {}", answer.text());
     }
 }
 
@@ -151,6 +164,27 @@ fn a_missing_topic_is_said_and_clicks_wait_in_the_journal() {
 }
 
 #[test]
+fn checkpoints_that_would_be_deleted_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let stack = Stack::shared(&[Part::Kafka, Part::Clickhouse]);
+    let place = Place::new(stack).migrated(folder.path());
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", stack.brokers()).create().unwrap();
+    let deleted = AlterConfig::new(ResourceSpecifier::Topic(&place.checkpoints)).set("cleanup.policy", "delete");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(admin.alter_configs(&[deleted], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+    let migrated = place.run(folder.path(), &["migrate"]);
+    let words = String::from_utf8_lossy(&migrated.stderr);
+    assert!(!migrated.status.success() && words.contains("cleanup.policy=compact"), "{words}");
+    let server = place.server(folder.path());
+    click(&server, 0..3);
+    eventually("readiness that names the policy", || {
+        readiness(&server).contains("cleanup.policy=compact").then_some(())
+    });
+    assert!(server.stop().success());
+}
+
+#[test]
 fn a_copied_data_folder_is_noticed_and_nothing_is_lost_or_doubled() {
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let place = Place::new(Stack::shared(&[Part::Kafka, Part::Clickhouse])).migrated(one.path());
@@ -191,4 +225,63 @@ fn the_loader_says_what_is_missing() {
     let early = place.run(folder.path(), &["load", "--once"]);
     let words = String::from_utf8_lossy(&early.stderr);
     assert!(!early.status.success() && words.contains("fingerpost migrate"), "{words}");
+}
+
+/// A loader that runs all the time ends for none of these: it says what to do, waits, and goes on when somebody has done it.
+#[test]
+fn a_running_loader_says_what_is_missing_and_goes_on_when_it_is_there() {
+    let (folder, edge) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let place = Place::new(Stack::shared(&[Part::Kafka, Part::Clickhouse]));
+    let loader = Loading::start(&place, folder.path());
+    loader.says("fingerpost migrate");
+    let place = place.migrated(folder.path());
+    loader.says("\"state\":\"ready\"");
+    place.order("INSERT INTO schema_versions VALUES (7777, '7777_later', 'x', now64(3), '9.9')");
+    drop(loader);
+    let loader = Loading::start(&place, folder.path());
+    let server = place.server(edge.path());
+    click(&server, 0..10);
+    delivered(&server);
+    loader.says("update the program");
+    place.order("ALTER TABLE schema_versions DELETE WHERE version = 7777 SETTINGS mutations_sync = 1");
+    loader.says("\"state\":\"ready\"");
+    eventually("the clicks in ClickHouse", || (place.ask("SELECT count() FROM events") == "10").then_some(()));
+    assert!(server.stop().success());
+}
+
+/// A running `fingerpost load`; killed when it is dropped.
+struct Loading {
+    child: std::process::Child,
+    ops: std::net::SocketAddr,
+}
+
+impl Loading {
+    fn start(place: &Place, data: &Path) -> Loading {
+        let settings = place.settings().into_iter().map(|(key, value)| (format!("FINGERPOST__{key}"), value));
+        let addresses = data.join("load-addresses.json");
+        let _ = std::fs::remove_file(&addresses);
+        let child = server::command(data, &["load"])
+            .envs(settings)
+            .env("FINGERPOST__OPS__LISTEN", "127.0.0.1:0")
+            .stdin(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let ops = eventually("the loader's address", || {
+            let text = std::fs::read_to_string(&addresses).ok()?;
+            serde_json::from_str::<serde_json::Value>(&text).ok()?["ops"].as_str()?.parse().ok()
+        });
+        Loading { child, ops }
+    }
+
+    fn says(&self, words: &str) {
+        eventually(words, || get(self.ops, "/readyz").text().contains(words).then_some(()));
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -114,6 +114,7 @@ async fn run(
     let Ok(loaded) = ended.context("the loader's end was not seen")? else {
         bail!("the loader has failed: see the log")
     };
+    let loaded = loaded.map_err(anyhow::Error::msg)?;
     tracing::info!(events = loaded.events, set_aside = loaded.set_aside, ranges = loaded.ranges, "stopped");
     if once && asked {
         bail!("stopped before everything was loaded: what is committed stays, the next run goes on from there");

@@ -75,6 +75,9 @@ impl Part {
                 } else if !dry_run {
                     topics.create(&missing, replicas).await?;
                 }
+                if missing.iter().all(|topic| topic.name != settings.checkpoints) {
+                    topics.check_compaction().await?;
+                }
             }
             Part::ClickHouse(store) => {
                 let changes = store.pending().await?;

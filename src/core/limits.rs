@@ -217,6 +217,9 @@ pub const LOAD_DOUBT_OFFSETS: u64 = 4 * LOAD_BATCH_EVENTS_MAX;
 pub const REFUSED_ROWS_MAX: usize = 32;
 /// Ranges that one loader sends at the same time.
 pub const LOAD_INSERTS_MAX: usize = 4;
+/// A range that is sent later than this after its intent may be somebody else's by now: the table is asked first. As long
+/// as the group waits for a member that is silent.
+pub const LOAD_INTENT_FRESH: Duration = Duration::from_secs(10);
 /// Bytes of one partition in one insert, as they stand in Kafka.
 pub const LOAD_BATCH_BYTES: usize = 32 * 1024 * 1024;
 

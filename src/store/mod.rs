@@ -72,6 +72,7 @@ pub trait Sink: Send {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened<'a> {
     /// This partition is ours from now on, with what was last committed for it: an offset (or where it begins) and a note.
+    /// Records from that offset on may have been deleted meanwhile.
     Given {
         partition: u32,
         committed: u64,
@@ -123,8 +124,8 @@ pub trait Source: Send {
     /// Makes it known that everything below `next` is done. It is durable when this returns, and refused when the partition
     /// is not ours any more.
     fn commit(&mut self, partition: u32, next: u64, note: &str) -> Result<(), SourceError>;
-    /// The offset behind the last record that can be told now.
-    fn end(&mut self, partition: u32) -> Result<u64, SourceError>;
+    /// The first offset that is still there, and the one behind the last record that can be told now.
+    fn ends(&mut self, partition: u32) -> Result<std::ops::Range<u64>, SourceError>;
     /// The offset behind the last record that there is, also one that waits for the end of a transaction.
     fn last(&mut self, partition: u32) -> Result<u64, SourceError>;
 }

@@ -84,6 +84,7 @@ metrics! {
     LOAD_SET_ASIDE = "fingerpost_load_set_aside_total", "Messages that are no events, kept aside in ClickHouse.";
     LOAD_RETRIES = "fingerpost_load_retries_total", "Steps of the loader that had to be tried again.";
     LOAD_LAG = "fingerpost_load_lag_records", "Messages of this loader's partitions that are not loaded yet.";
+    LOAD_EXPIRED = "fingerpost_load_expired_offsets_total", "Offsets that Kafka deleted (retention) before they were loaded.";
     LOAD_PARTITIONS = "fingerpost_load_partitions", "Kafka partitions that this loader has.";
     LOAD_LAST_COMMIT = "fingerpost_load_last_commit_timestamp_seconds", "When the loader last finished a range, seconds since the epoch.";
     LOAD_BATCH_SECONDS = "fingerpost_load_batch_duration_seconds", "Time of one range from its intent to its commit, seconds.";

@@ -7,7 +7,7 @@ use fingerpost::{
         event::{Class, Event, Kind},
         time::Millis,
     },
-    store::clickhouse::Block,
+    store::clickhouse::{Block, StoreError},
 };
 
 use crate::{
@@ -129,6 +129,24 @@ fn a_forgotten_token_does_not_count_twice() {
         store.insert(&block("probe4", 0..10), "probe4").await.unwrap();
         store.insert(&block("probe", 0..10), "probe").await.unwrap();
         assert_eq!(database.numbers("count()", "DB.events WHERE source = 'probe'").await, [20]);
+    });
+}
+
+#[test]
+fn a_topic_made_anew_is_not_taken_for_the_old_one() {
+    block_on(async {
+        let database = Database::new(shared()).await;
+        let store = &database.store;
+        store.insert(&block("t", 0..100), "t/0/0-100").await.unwrap();
+        let mut anew = Block::new("t", 0);
+        for offset in 50..200 {
+            let event = Event { id: vec![7; 16], ..event(offset) };
+            anew.push(offset, &event.borrow(), Millis(START));
+        }
+        let refused = store.recover(&anew, "t/0/50-200").await.unwrap_err();
+        assert!(matches!(refused, StoreError::Fatal(_)), "{refused:?}");
+        assert!(refused.to_string().contains("load.source"), "{refused}");
+        assert_eq!(database.audit().await, 100);
     });
 }
 

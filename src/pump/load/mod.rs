@@ -29,7 +29,7 @@
 //! | `work.rs` | loading one range until it is loaded |
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
     thread,
@@ -51,7 +51,7 @@ use super::backoff::Backoff;
 use crate::{
     core::limits::{FLUSH_TIMEOUT, RETRY_MAX, RETRY_MIN},
     io::clock::Clock,
-    store::{Happened, RangeSink, Source, SourceError},
+    store::{Happened, RangeSink, SinkError, Source, SourceError},
     telemetry::{
         health::{Health, State},
         names,
@@ -168,13 +168,13 @@ impl Loader {
         self.progress.clone()
     }
 
-    /// Runs on a thread of its own until `stop`, or with `once` until everything is loaded.
-    pub fn spawn(self, stop: CancellationToken) -> io::Result<thread::JoinHandle<Loaded>> {
+    /// Runs on a thread of its own until `stop`, or with `once` until everything is loaded or something cannot be.
+    pub fn spawn(self, stop: CancellationToken) -> io::Result<thread::JoinHandle<Result<Loaded, String>>> {
         thread::Builder::new().name("loader".to_owned()).spawn(move || self.run(&stop))
     }
 
-    /// The same on this thread.
-    pub fn run(self, stop: &CancellationToken) -> Loaded {
+    /// The same on this thread. An error says what somebody must do; what is committed stays.
+    pub fn run(self, stop: &CancellationToken) -> Result<Loaded, String> {
         let (done, finished) = mpsc::channel();
         let work = Work::new(&self, done);
         let running = Running {
@@ -192,11 +192,22 @@ impl Loader {
     }
 }
 
+/// Records that Kafka deleted before they were loaded.
+fn expired(partition: u32, from: u64, to: u64) {
+    tracing::error!(
+        partition,
+        from,
+        to,
+        "Kafka deleted records before they were loaded: keep them longer (retention.ms)"
+    );
+    metrics::counter!(names::LOAD_EXPIRED).increment(to - from);
+}
+
 struct Running {
     loader: Loader,
     partitions: BTreeMap<u32, Partition>,
     work: Work,
-    finished: mpsc::Receiver<Done>,
+    finished: mpsc::Receiver<Result<Done, String>>,
     backoff: Backoff,
     loaded: Loaded,
     lag_due: Instant,
@@ -215,18 +226,21 @@ struct New {
 }
 
 impl Running {
-    fn run(mut self, stop: &CancellationToken) -> Loaded {
-        while !stop.is_cancelled() {
-            if let Err(error) = self.turn() {
-                self.pause(&error, stop);
-            } else if self.loader.options.once && self.is_drained() {
-                break;
+    fn run(mut self, stop: &CancellationToken) -> Result<Loaded, String> {
+        let once = self.loader.options.once;
+        let mut failed = None;
+        while !stop.is_cancelled() && failed.is_none() {
+            match self.turn() {
+                Err(SourceError::Fatal(reason)) if once => failed = Some(reason),
+                Err(error) => self.pause(&error, stop),
+                Ok(()) if once && self.is_drained() => break,
+                Ok(()) => {}
             }
         }
         self.finish();
         self.loader.progress.tell(|look| look.ended = true);
         self.loader.progress.0.1.notify_all();
-        self.loaded
+        failed.map_or(Ok(self.loaded), Err)
     }
 
     fn turn(&mut self) -> Result<(), SourceError> {
@@ -247,13 +261,13 @@ impl Running {
     fn poll(&mut self) -> Result<(), SourceError> {
         let (partitions, options, now) = (&mut self.partitions, &self.loader.options, Instant::now());
         let (new, settled) = (&mut self.new, &mut self.settled);
-        let (mut full, mut taken) = (Vec::new(), Vec::new());
+        let (mut full, mut taken) = (BTreeSet::new(), Vec::new());
         let polled = self.loader.source.poll(POLL, POLL_EVENTS, &mut |happened| match happened {
             Happened::Record { partition, offset, body } => {
                 if let Some(found) = partitions.get_mut(&partition)
                     && found.take(offset, body, now, options)
                 {
-                    full.push(partition);
+                    full.insert(partition);
                 }
             }
             Happened::End { partition } => {
@@ -272,12 +286,20 @@ impl Running {
             self.taken(partition);
         }
         for partition in full {
-            match self.loader.source.pause(partition, true) {
-                Ok(()) | Err(SourceError::Lost(_)) => {}
-                Err(error) => return Err(error),
-            }
+            self.pause_partition(partition, true)?;
         }
         polled
+    }
+
+    fn pause_partition(&mut self, number: u32, paused: bool) -> Result<(), SourceError> {
+        match self.loader.source.pause(number, paused) {
+            Ok(()) | Err(SourceError::Lost(_)) => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(partition) = self.partitions.get_mut(&number) {
+            partition.set_paused(paused);
+        }
+        Ok(())
     }
 
     /// Finds out of each new partition what may be in the table already, and goes on from there. One that cannot be begun
@@ -289,7 +311,10 @@ impl Running {
                 Ok(held) => self.given(&new, held),
                 Err(error) => {
                     self.loader.health.set(TABLE, State::Degraded, error.to_string());
-                    Err(SourceError::Retry(error.to_string()))
+                    Err(match error {
+                        SinkError::Retry(reason) => SourceError::Retry(reason),
+                        SinkError::Fatal(reason) => SourceError::Fatal(reason),
+                    })
                 }
             };
             match begun {
@@ -305,11 +330,12 @@ impl Running {
 
     fn given(&mut self, new: &New, held: u64) -> Result<(), SourceError> {
         let New { partition, committed, note } = new;
-        let end = self.loader.source.end(*partition)?;
-        if held > end {
+        let there = self.loader.source.ends(*partition)?;
+        if held > there.end {
             return Err(SourceError::Fatal(format!(
-                "the table holds offsets up to {held} of partition {partition}, which ends at {end}: the topic was made \
-                 anew; give its rows a name of their own with load.source"
+                "the table holds offsets up to {held} of partition {partition}, which ends at {}: the topic was made \
+                 anew; give its rows a name of their own with load.source",
+                there.end
             )));
         }
         if held < *committed {
@@ -322,7 +348,13 @@ impl Running {
         }
         let goal = self.loader.source.last(*partition)?;
         let mut found = Partition::given(*partition, *committed, note, held, goal);
-        found.can_be_read_to(end);
+        found.can_be_read_to(there.end);
+        found.begins_at(there.start);
+        // What a first start of a group does not find was never its to load.
+        let done = if committed < &there.start { held.max(*committed) } else { held };
+        if (1..there.start).contains(&done) {
+            expired(*partition, done, there.start);
+        }
         let (doubtful, from) = (found.is_doubtful(), found.next());
         tracing::info!(partition, committed, held, doubtful, from, "a partition is given");
         self.loader.source.seek(*partition, from)?;
@@ -349,6 +381,7 @@ impl Running {
     /// Commits the ends of ranges that are loaded.
     fn take_finished(&mut self) -> Result<(), SourceError> {
         while let Ok(done) = self.finished.try_recv() {
+            let done = done.map_err(SourceError::Fatal)?;
             if let Some(partition) = self.partitions.get_mut(&done.partition) {
                 partition.loaded(&done);
             }
@@ -403,11 +436,12 @@ impl Running {
                 Err(error) => return Err(error),
             }
             let (range, doubtful) = partition.start(&self.loader.options);
-            let resumed = partition.resume();
             self.work.load(range, doubtful);
-            if resumed {
-                self.loader.source.pause(number, false)?;
-            }
+        }
+        let resumed: Vec<u32> =
+            self.partitions.values().filter(|partition| partition.may_resume()).map(Partition::number).collect();
+        for number in resumed {
+            self.pause_partition(number, false)?;
         }
         Ok(())
     }
@@ -419,18 +453,21 @@ impl Running {
         self.lag_due = Instant::now() + LAG_INTERVAL;
         let mut lag = 0;
         for partition in self.partitions.values_mut().filter(|partition| !partition.is_drained()) {
-            let end = match self.loader.source.end(partition.number()) {
-                Ok(end) => end,
+            let there = match self.loader.source.ends(partition.number()) {
+                Ok(there) => there,
                 Err(SourceError::Lost(_)) => continue,
                 Err(error) => return Err(error),
             };
-            lag += end.saturating_sub(partition.oldest());
-            if partition.can_be_read_to(end) {
+            lag += there.end.saturating_sub(partition.oldest());
+            if let Some(gap) = partition.take_gap().filter(|gap| there.start >= gap.end) {
+                expired(partition.number(), gap.start, gap.end);
+            }
+            if partition.can_be_read_to(there.end) {
                 match self.loader.source.seek(partition.number(), partition.next()) {
                     Ok(()) | Err(SourceError::Lost(_)) => {}
                     Err(error) => return Err(error),
                 }
-                partition.sought();
+                partition.set_paused(false);
             }
         }
         metrics::gauge!(names::LOAD_LAG).set(lag as f64);
@@ -461,7 +498,7 @@ impl Running {
         let deadline = Instant::now() + self.loader.options.flush_timeout;
         while self.partitions.values().any(Partition::is_busy) {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(done) = self.finished.recv_timeout(left) else { break };
+            let Ok(Ok(done)) = self.finished.recv_timeout(left) else { break };
             if let Some(partition) = self.partitions.get_mut(&done.partition) {
                 partition.loaded(&done);
             }

@@ -45,13 +45,13 @@ pub(super) struct Partition {
     done: Option<Done>,
     paused: bool,
     at_end: bool,
+    gap: Option<std::ops::Range<u64>>,
 }
 
 impl Partition {
     /// Goes on where the table is, not where the group believes it to be. `held` is the offset behind the highest that the
-    /// table ever held, `goal` the one behind the
-    /// partition's last record. More than the longest range below `held` everything
-    /// is finished.
+    /// table ever held, `goal` the one behind the partition's last record. More than the longest range below `held`
+    /// everything is finished.
     pub(super) fn given(number: u32, committed: u64, note: &str, held: u64, goal: u64) -> Partition {
         let (end, doubt) = read(note).unwrap_or((committed, committed));
         let far_back = held.saturating_sub(LOAD_DOUBT_OFFSETS);
@@ -81,6 +81,7 @@ impl Partition {
             done: None,
             paused: false,
             at_end: false,
+            gap: None,
         }
     }
 
@@ -121,17 +122,21 @@ impl Partition {
         closed
     }
 
-    /// Takes a record. Gives whether the partition has enough and must be paused.
+    /// Takes a record. Gives whether the partition has enough and must be paused; [`set_paused`](Self::set_paused) says
+    /// that it is.
     pub(super) fn take(&mut self, offset: u64, body: &[u8], now: Instant, options: &Options) -> bool {
         // What comes again after a change of owners was told already.
         if offset < self.next {
             return false;
         }
         self.at_end = false;
+        if offset - self.next > self.gap.as_ref().map_or(0, |gap| gap.end - gap.start) {
+            self.gap = Some(self.next..offset);
+        }
         self.next = offset + 1;
         if !self.later.is_empty() || !self.fits(offset, options) {
             self.later.push_back((offset, body.to_vec()));
-            return !std::mem::replace(&mut self.paused, true);
+            return !self.paused;
         }
         self.push(offset, body.to_vec(), now);
         false
@@ -195,14 +200,25 @@ impl Partition {
         (range, doubtful)
     }
 
-    /// Whether a pause may end: nothing waits behind the range that fills. It counts as ended.
-    pub(super) fn resume(&mut self) -> bool {
-        self.paused && self.later.is_empty() && std::mem::take(&mut self.paused)
+    /// Whether a pause may end: nothing waits behind the range that fills.
+    pub(super) fn may_resume(&self) -> bool {
+        self.paused && self.later.is_empty()
     }
 
-    /// A seek has ended a pause; where it is still needed, the next record brings it back.
-    pub(super) fn sought(&mut self) {
-        self.paused = false;
+    /// The source tells no more records, or does again. A seek ends a pause as well; where it is still needed, the next
+    /// record brings it back.
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Records below `low` are deleted.
+    pub(super) fn begins_at(&mut self, low: u64) {
+        self.next = self.next.max(low);
+    }
+
+    /// The longest stretch of offsets since the last look for which no record came: ends of transactions, as a rule.
+    pub(super) fn take_gap(&mut self) -> Option<std::ops::Range<u64>> {
+        self.gap.take()
     }
 
     pub(super) fn loaded(&mut self, done: &Done) {
@@ -249,6 +265,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_deleted_before_it_was_told_leaves_a_gap() {
+        let options = Options::new(100, Duration::ZERO, false, 1);
+        let mut partition = Partition::given(0, 10, "", 10, 200);
+        partition.begins_at(5);
+        for offset in [10, 11, 13, 50, 51, 53] {
+            partition.take(offset, b"", Instant::now(), &options);
+        }
+        assert_eq!(partition.take_gap(), Some(14..50));
+        assert_eq!(partition.take_gap(), None);
+        partition.begins_at(90);
+        partition.take(80, b"", Instant::now(), &options);
+        assert_eq!(partition.next(), 90, "what is deleted is not waited for");
+    }
+
+    #[test]
     fn what_is_doubtful_is_told_by_the_note_and_by_the_table() {
         const FAR: u64 = 10 * LOAD_DOUBT_OFFSETS;
         assert_eq!(from(5, "", 5), (5, 5), "all is well");
@@ -274,10 +305,13 @@ mod tests {
             while next < 40 && !partition.take(next, b"", Instant::now(), &options) {
                 next += 1;
             }
+            partition.set_paused(true);
             next += 1;
             while partition.ripe(Instant::now(), &options) == Ripeness::Ripe {
                 let (range, doubtful) = partition.start(&options);
-                partition.resume();
+                if partition.may_resume() {
+                    partition.set_paused(false);
+                }
                 assert!(doubtful);
                 ranges.push((range.start, range.end));
                 let (partition_number, stored) = (0, crate::store::Stored::default());

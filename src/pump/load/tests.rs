@@ -24,8 +24,9 @@ struct State {
     log: Vec<BTreeSet<u64>>,
     /// Offset and note.
     committed: BTreeMap<u32, (u64, String)>,
-    /// Which loader has the partition.
-    owner: BTreeMap<u32, u64>,
+    /// Which loader has the partition, and the how many-eth time it was given to somebody: the group's generation, which
+    /// tells a loader that lost a partition and has it again from one that had it all the time.
+    owner: BTreeMap<u32, (u64, u64)>,
     /// How often each record is in the table.
     rows: Rows,
     /// Inserts on their way: partition and number. A recovery ends those of its partition.
@@ -54,6 +55,13 @@ impl State {
         self.random % below
     }
 
+    fn give(&mut self, partition: u32, to: u64) {
+        let (owner, generation) = self.owner.entry(partition).or_default();
+        if *owner != to {
+            (*owner, *generation) = (to, *generation + 1);
+        }
+    }
+
     fn end(&self, partition: u32) -> u64 {
         self.log[partition as usize].last().map_or(0, |last| last + 1)
     }
@@ -65,7 +73,8 @@ struct Topic {
     me: u64,
     /// Steps until it dies; then nothing works any more.
     life: Arc<AtomicU64>,
-    ours: BTreeMap<u32, u64>,
+    /// Where each of our partitions is read on (`u64::MAX`: nobody has said so yet), and since which generation it is ours.
+    ours: BTreeMap<u32, (u64, u64)>,
     paused: BTreeSet<u32>,
 }
 
@@ -76,8 +85,19 @@ impl Topic {
     }
 
     fn check(&self, state: &State, partition: u32) -> Result<(), SourceError> {
-        let ours = state.owner.get(&partition) == Some(&self.me) && self.ours.contains_key(&partition);
-        if ours { Ok(()) } else { Err(SourceError::Lost(partition)) }
+        if self
+            .generation(state, partition)
+            .is_some_and(|now| self.ours.get(&partition).is_some_and(|had| had.1 == now))
+        {
+            Ok(())
+        } else {
+            Err(SourceError::Lost(partition))
+        }
+    }
+
+    /// `None`: it is somebody else's.
+    fn generation(&self, state: &State, partition: u32) -> Option<u64> {
+        state.owner.get(&partition).filter(|(owner, _)| *owner == self.me).map(|(_, generation)| *generation)
     }
 }
 
@@ -88,15 +108,15 @@ impl Source for Topic {
         let mut state = world.lock();
         let mut changed = false;
         for partition in 0..PARTITIONS {
-            let mine = state.owner.get(&partition) == Some(&self.me);
-            match (mine, self.ours.contains_key(&partition)) {
-                (true, false) => {
+            let generation = self.generation(&state, partition);
+            match (generation, self.ours.get(&partition)) {
+                (Some(generation), None) => {
                     let (committed, note) = state.committed.get(&partition).cloned().unwrap_or_default();
-                    self.ours.insert(partition, u64::MAX);
+                    self.ours.insert(partition, (u64::MAX, generation));
                     tell(Happened::Given { partition, committed, note });
                     changed = true;
                 }
-                (false, true) => {
+                (now, Some((_, had))) if now != Some(*had) => {
                     self.ours.remove(&partition);
                     tell(Happened::Taken { partition });
                     changed = true;
@@ -109,7 +129,7 @@ impl Source for Topic {
             return Ok(());
         }
         let most = 1 + state.random(events as u64) as usize;
-        for (partition, next) in &mut self.ours {
+        for (partition, (next, _)) in &mut self.ours {
             if self.paused.contains(partition) || *next == u64::MAX {
                 continue;
             }
@@ -128,7 +148,9 @@ impl Source for Topic {
     fn seek(&mut self, partition: u32, offset: u64) -> Result<(), SourceError> {
         self.live()?;
         self.check(&self.world.lock(), partition)?;
-        self.ours.insert(partition, offset);
+        if let Some((next, _)) = self.ours.get_mut(&partition) {
+            *next = offset;
+        }
         self.paused.remove(&partition);
         Ok(())
     }
@@ -157,12 +179,13 @@ impl Source for Topic {
         if state.random(10) == 0 { Err(SourceError::Retry("no answer".to_owned())) } else { Ok(()) }
     }
 
-    fn end(&mut self, partition: u32) -> Result<u64, SourceError> {
-        Ok(self.world.lock().end(partition))
+    fn ends(&mut self, partition: u32) -> Result<std::ops::Range<u64>, SourceError> {
+        let state = self.world.lock();
+        Ok(state.log[partition as usize].first().copied().unwrap_or(0)..state.end(partition))
     }
 
     fn last(&mut self, partition: u32) -> Result<u64, SourceError> {
-        self.end(partition)
+        Ok(self.ends(partition)?.end)
     }
 }
 
@@ -171,6 +194,14 @@ struct Table {
     world: Arc<World>,
     /// Of its loader: the dead send nothing.
     life: Arc<AtomicU64>,
+}
+
+impl Table {
+    /// Asked and acted upon under one lock: whoever was dead when the next loader began sends nothing any more.
+    fn alive(&self) -> Option<MutexGuard<'_, State>> {
+        let state = self.world.lock();
+        (self.life.load(Ordering::Relaxed) > 0).then_some(state)
+    }
 }
 
 impl RangeSink for Table {
@@ -188,12 +219,9 @@ impl RangeSink for Table {
 
     fn load<'a>(&'a self, range: &'a Range, doubtful: bool) -> BoxFuture<'a, Result<Stored, SinkError>> {
         Box::pin(async move {
-            if self.life.load(Ordering::Relaxed) == 0 {
-                return std::future::pending().await;
-            }
             let (world, range) = (Arc::clone(&self.world), range.clone());
             if doubtful {
-                let mut state = world.lock();
+                let Some(mut state) = self.alive() else { return std::future::pending().await };
                 state.on_their_way.retain(|_, partition| *partition != range.partition);
                 if state.random(6) == 0 {
                     return Err(SinkError::Retry("away".to_owned()));
@@ -208,13 +236,13 @@ impl RangeSink for Table {
                 }
                 return Ok(Stored { events: range.records.len() as u64, set_aside: 0 });
             }
-            let number = {
-                let mut state = world.lock();
+            let sent = self.alive().map(|mut state| {
                 state.next_insert += 1;
                 let number = state.next_insert;
                 state.on_their_way.insert(number, range.partition);
                 number
-            };
+            });
+            let Some(number) = sent else { return std::future::pending().await };
             // It goes on by itself, also when nobody waits for it any more.
             let (answer, answered) = tokio::sync::oneshot::channel();
             tokio::spawn(async move {
@@ -293,13 +321,13 @@ fn live_through(seed: u64, generations: u64) -> Rows {
         while threads.iter().any(|(_, life, _)| life.load(Ordering::Relaxed) > 0) {
             let mut state = world.lock();
             let (partition, owner) = (state.random(u64::from(PARTITIONS)) as u32, state.random(2) as usize);
-            state.owner.insert(partition, threads[owner].0);
+            state.give(partition, threads[owner].0);
             drop(state);
             thread::yield_now();
         }
         stop.cancel();
         for (_, _, thread) in threads {
-            thread.join().unwrap();
+            thread.join().unwrap().unwrap();
         }
         // Somebody resets the group, which Kafka allows while nobody is in it.
         let mut state = world.lock();
@@ -308,10 +336,10 @@ fn live_through(seed: u64, generations: u64) -> Rows {
         }
     }
     for partition in 0..PARTITIONS {
-        world.lock().owner.insert(partition, u64::MAX);
+        world.lock().give(partition, u64::MAX);
     }
     let (last, _) = loader(&world, u64::MAX, u64::MAX, true, runtime.handle());
-    last.run(&CancellationToken::new());
+    last.run(&CancellationToken::new()).unwrap();
     let state = world.lock();
     for partition in 0..PARTITIONS {
         assert_eq!(state.committed[&partition], (state.end(partition), String::new()));
@@ -340,7 +368,7 @@ fn a_topic_that_was_made_anew_is_not_taken_for_the_old_one() {
         state.random = 7;
         state.log = (0..PARTITIONS).map(|_| BTreeSet::from([1, 2])).collect();
         state.rows.insert((0, 99), 1);
-        state.owner = (0..PARTITIONS).map(|partition| (partition, 5)).collect();
+        state.owner = (0..PARTITIONS).map(|partition| (partition, (5, 1))).collect();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (loader, _) = loader(&world, 5, 500, false, runtime.handle());
@@ -353,6 +381,6 @@ fn a_topic_that_was_made_anew_is_not_taken_for_the_old_one() {
         thread::yield_now();
     }
     stop.cancel();
-    thread.join().unwrap();
+    thread.join().unwrap().unwrap();
     assert_eq!(world.lock().rows.keys().filter(|(partition, _)| *partition == 0).count(), 1);
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{super::backoff::Backoff, Loader, TABLE};
 use crate::{
-    core::limits::LOAD_INSERTS_MAX,
+    core::limits::{LOAD_INSERTS_MAX, LOAD_INTENT_FRESH},
     store::{Range, RangeSink, SinkError, Stored},
     telemetry::{
         health::{Health, State},
@@ -36,14 +36,16 @@ pub(super) struct Work {
     retry: (Duration, Duration),
     seed: u64,
     stop: CancellationToken,
-    done: mpsc::Sender<Done>,
+    done: mpsc::Sender<Result<Done, String>>,
+    /// What only somebody's act can mend ends the work instead of being tried again.
+    once: bool,
     under_way: HashMap<u32, AbortHandle>,
     /// Who may send at the moment: a range that is being sent is held a second time, as rows.
     turns: Arc<Semaphore>,
 }
 
 impl Work {
-    pub(super) fn new(loader: &Loader, done: mpsc::Sender<Done>) -> Work {
+    pub(super) fn new(loader: &Loader, done: mpsc::Sender<Result<Done, String>>) -> Work {
         Work {
             table: Arc::clone(&loader.table),
             runtime: loader.runtime.clone(),
@@ -53,6 +55,7 @@ impl Work {
             // Not the signal's own: what is under way may finish after it.
             stop: CancellationToken::new(),
             done,
+            once: loader.options.once,
             under_way: HashMap::new(),
             turns: Arc::new(Semaphore::new(LOAD_INSERTS_MAX)),
         }
@@ -68,9 +71,13 @@ impl Work {
         let (table, health, done, stop) =
             (Arc::clone(&self.table), self.health.clone(), self.done.clone(), self.stop.clone());
         let (backoff, turns) = (Backoff::new(self.retry, self.seed ^ range.start), Arc::clone(&self.turns));
+        let once = self.once;
         let task = self.runtime.spawn(async move {
             tokio::select! {
-                () = load(&*table, &range, doubtful, backoff, &turns, &health, &done) => {}
+                ended = load(&*table, &range, doubtful, backoff, once, &turns, &health) => {
+                    // The loader has ended otherwise; whoever goes on finds the intent.
+                    let _ = done.send(ended);
+                }
                 () = stop.cancelled() => {}
             }
         });
@@ -94,19 +101,21 @@ impl Work {
     }
 }
 
-/// Until it is loaded. After a failure nobody knows how far it came.
+/// Until it is loaded, or with `once` until it cannot be. After a failure nobody knows how far it came.
 async fn load(
     table: &dyn RangeSink,
     range: &Range,
     mut doubtful: bool,
     mut backoff: Backoff,
+    once: bool,
     turns: &Semaphore,
     health: &Health,
-    done: &mpsc::Sender<Done>,
-) {
+) -> Result<Done, String> {
     let started = Instant::now();
     loop {
         let turn = turns.acquire().await;
+        // A process that was stopped, or that waited long for its turn, may have lost the partition without knowing it.
+        doubtful |= started.elapsed() > LOAD_INTENT_FRESH;
         let tried = table.load(range, doubtful).await;
         drop(turn);
         let error = match tried {
@@ -115,22 +124,21 @@ async fn load(
                     tracing::info!(partition = range.partition, "the table takes events again");
                 }
                 health.ready(TABLE);
-                // The loader has ended otherwise; whoever goes on finds the intent.
-                let _ = done.send(Done { partition: range.partition, end: range.end, stored, started });
-                return;
+                return Ok(Done { partition: range.partition, end: range.end, stored, started });
             }
             Err(error) => error,
         };
         doubtful = true;
         metrics::counter!(names::LOAD_RETRIES).increment(1);
         health.set(TABLE, State::Degraded, format!("{error}; events wait in Kafka"));
-        let wait = match error {
-            SinkError::Retry(_) => backoff.next(),
-            SinkError::Fatal(_) => backoff.longest(),
-        };
-        if backoff.tries() == 1 {
+        if backoff.tries() == 0 {
             tracing::warn!(%error, partition = range.partition, "the table does not take events: they wait in Kafka");
         }
+        let wait = match error {
+            SinkError::Retry(_) => backoff.next(),
+            SinkError::Fatal(reason) if once => return Err(reason),
+            SinkError::Fatal(_) => backoff.longest(),
+        };
         tokio::time::sleep(wait).await;
     }
 }

@@ -39,6 +39,16 @@ impl Block {
         Block { source: source.to_owned(), partition, data: Vec::new(), index: Vec::new() }
     }
 
+    /// The id of the event at this offset.
+    pub(super) fn id_at(&self, offset: u64) -> Option<[u8; 16]> {
+        let at = self.index.binary_search_by_key(&offset, |row| row.offset).ok()?;
+        let start = self.index[at].start;
+        let mut id = <[u8; 16]>::try_from(self.data.get(start..start + 16)?).ok()?;
+        id[..8].reverse();
+        id[8..].reverse();
+        Some(id)
+    }
+
     /// Adds an event that [`record::decode`](super::super::record::decode) has checked. Offsets ascend.
     pub fn push(&mut self, offset: u64, event: &EventRef<'_>, loaded_at: Millis) {
         debug_assert!(self.index.last().is_none_or(|last| last.offset < offset), "offsets ascend");

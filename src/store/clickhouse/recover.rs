@@ -57,6 +57,15 @@ impl Rollup {
     }
 }
 
+/// What the table holds at an offset.
+#[derive(clickhouse::Row, serde::Deserialize)]
+struct There {
+    month: u32,
+    offset: u64,
+    /// Big endian.
+    id: [u8; 16],
+}
+
 /// 202611 of a point in time: the partition of its row.
 fn month_of(time: Millis) -> u32 {
     let date = jiff::Timestamp::from_millisecond(time.0).unwrap_or_default().to_zoned(jiff::tz::TimeZone::UTC);
@@ -70,12 +79,21 @@ impl Store {
         let Some(range) = block.range() else { return Ok(()) };
         self.fence(&block.source, block.partition).await?;
         let query = self.query(
-            "SELECT toYYYYMM(e.time), e.offset FROM {database}.events AS e \
+            "SELECT toYYYYMM(e.time) AS month, e.offset AS offset, UUIDToNum(e.id) AS id FROM {database}.events AS e \
              WHERE e.source = ? AND e.partition = ? AND e.offset >= ? AND e.offset < ? ORDER BY e.offset",
         )?;
         let query = query.bind(&block.source).bind(block.partition).bind(range.start).bind(range.end);
-        let there: Vec<(u32, u64)> = self.rows(query).await?;
-        let highest: ByMonth = there.iter().copied().collect();
+        let there: Vec<There> = self.rows(query).await?;
+        for row in &there {
+            if block.id_at(row.offset).is_some_and(|ours| ours != row.id) {
+                return Err(StoreError::Fatal(format!(
+                    "{}, partition {}: another event stands at offset {} than in the table: the topic was made anew; give \
+                     its rows a name of their own with load.source",
+                    block.source, block.partition, row.offset
+                )));
+            }
+        }
+        let highest: ByMonth = there.iter().map(|row| (row.month, row.offset)).collect();
         for rollup in &ROLLUPS {
             self.complete(rollup, block, &highest).await?;
         }
@@ -84,7 +102,7 @@ impl Store {
             summed.extend(self.ledger(&REACH, block, month).await?.map(|offset| (month, offset)));
         }
         let missing = block.filtered(|row| {
-            let is_there = there.binary_search_by_key(&row.offset, |(_, offset)| *offset).is_ok();
+            let is_there = there.binary_search_by_key(&row.offset, |there| there.offset).is_ok();
             // Summed, but no row: it was there and had its time (`clickhouse.retention`), or is set aside.
             let was_there = || summed.get(&month_of(row.time)).is_some_and(|highest| row.offset <= *highest);
             !is_there && !was_there()

@@ -155,7 +155,10 @@ fn take(message: &impl Message, positions: &mut HashMap<LaneId, u64>) {
     };
     match message.payload().map(serde_json::from_slice::<Checkpoint>) {
         None => drop(positions.remove(&lane)),
-        Some(Ok(checkpoint)) => drop(positions.insert(lane, checkpoint.next)),
+        // Positions only grow; a topic that somebody made with several partitions tells them in no order.
+        Some(Ok(Checkpoint { next })) => {
+            positions.entry(lane).and_modify(|known| *known = next.max(*known)).or_insert(next);
+        }
         Some(Err(error)) => tracing::warn!(%lane, %error, "a checkpoint that cannot be read is passed over"),
     }
 }

@@ -222,8 +222,8 @@ impl ConsumerContext for Context {
             Rebalance::Assign(given) => Change::Given(list(given)),
             Rebalance::Revoke(taken) => Change::Taken(list(taken)),
             Rebalance::Error(error) => {
-                tracing::debug!(target: "librdkafka", %error, "a rebalance failed");
-                return;
+                tracing::warn!(%error, "the loaders' group could not share its partitions out: it is done again");
+                Change::Failed
             }
         };
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
@@ -235,6 +235,8 @@ impl ConsumerContext for Context {
 pub(super) enum Change {
     Given(Vec<i32>),
     Taken(Vec<i32>),
+    /// It could not: nothing is ours until it says so again.
+    Failed,
 }
 
 impl ProducerContext for Context {

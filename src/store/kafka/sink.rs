@@ -59,6 +59,8 @@ pub struct KafkaSink {
     open: bool,
     /// Each record is sent alone, after a batch was refused as a whole.
     alone: bool,
+    /// The checkpoints topic is known to keep what it holds.
+    pub(super) believes_topics: bool,
 }
 
 /// One record to send.
@@ -97,6 +99,7 @@ impl KafkaSink {
             fenced_at: None,
             open: false,
             alone: false,
+            believes_topics: false,
         }
     }
 
@@ -133,12 +136,21 @@ impl KafkaSink {
     }
 
     /// A missing topic would only show after minutes, when records time out.
-    async fn look_for_topics(&self) -> Result<(), SinkError> {
+    async fn look_for_topics(&mut self) -> Result<(), SinkError> {
         let (settings, clock) = (Arc::clone(&self.settings), self.clock.clone());
-        let missing =
-            off_the_runtime(move || Topics::new(&settings, &clock)?.missing(&topics::needed(&settings, 1))).await?;
+        let (topics, missing) = off_the_runtime(move || {
+            let topics = Topics::new(&settings, &clock)?;
+            let missing = topics.missing(&topics::needed(&settings, 1))?;
+            Ok::<_, SinkError>((topics, missing))
+        })
+        .await?;
         match missing.first() {
-            None => Ok(()),
+            None if self.believes_topics => Ok(()),
+            None => {
+                topics.check_compaction().await?;
+                self.believes_topics = true;
+                Ok(())
+            }
             Some(topic) => Err(SinkError::Fatal(format!(
                 "Kafka at {} has no topic {}: `fingerpost migrate` makes it",
                 self.settings.brokers, topic.name

@@ -92,15 +92,12 @@ impl KafkaSource {
         while let Some(change) = self.consumer.context().next_change() {
             told = true;
             match change {
-                Change::Taken(partitions) => {
-                    for partition in partitions {
-                        self.given.retain(|given| *given != partition);
-                        if self.ours.remove(&partition) {
-                            tell(Happened::Taken { partition: number(partition) });
-                        }
-                    }
-                }
                 Change::Given(partitions) => self.given.extend(partitions),
+                Change::Taken(partitions) => self.tell_taken(&partitions, tell),
+                Change::Failed => {
+                    let all: Vec<i32> = self.ours.iter().chain(&self.given).copied().collect();
+                    self.tell_taken(&all, tell);
+                }
             }
         }
         while let Some(partition) = self.given.front().copied() {
@@ -117,6 +114,15 @@ impl KafkaSource {
         Ok(told)
     }
 
+    fn tell_taken(&mut self, partitions: &[i32], tell: &mut dyn FnMut(Happened<'_>)) {
+        for partition in partitions {
+            self.given.retain(|given| given != partition);
+            if self.ours.remove(partition) {
+                tell(Happened::Taken { partition: number(*partition) });
+            }
+        }
+    }
+
     /// What was last committed for the partition, or where it begins.
     fn committed(&self, partition: i32) -> Result<(u64, String), SourceError> {
         let doing = "asking for committed offsets";
@@ -128,17 +134,16 @@ impl KafkaSource {
         if let Some(Err(problem)) = found.as_ref().map(|found| found.error()) {
             return Err(self.wrong(doing, &problem));
         }
-        let (low, _) = self.ends(partition)?;
         Ok(match found.as_ref().map(|found| (found.offset(), found.metadata())) {
-            Some((Offset::Offset(offset), note)) => (unsigned(offset).max(low), note.to_owned()),
-            _ => (low, String::new()),
+            Some((Offset::Offset(offset), note)) => (unsigned(offset), note.to_owned()),
+            _ => (self.watermarks(partition)?.start, String::new()),
         })
     }
 
-    fn ends(&self, partition: i32) -> Result<(u64, u64), SourceError> {
+    fn watermarks(&self, partition: i32) -> Result<std::ops::Range<u64>, SourceError> {
         let ends = self.consumer.fetch_watermarks(&self.settings.topic, partition, ASK_TIMEOUT);
         let (low, high) = ends.map_err(|problem| self.wrong("asking where a partition ends", &problem))?;
-        Ok((unsigned(low), unsigned(high)))
+        Ok(unsigned(low)..unsigned(high))
     }
 
     fn still_ours(&self, partition: u32) -> Result<i32, SourceError> {
@@ -231,8 +236,8 @@ impl Source for KafkaSource {
         })
     }
 
-    fn end(&mut self, partition: u32) -> Result<u64, SourceError> {
-        Ok(self.ends(self.still_ours(partition)?)?.1)
+    fn ends(&mut self, partition: u32) -> Result<std::ops::Range<u64>, SourceError> {
+        self.watermarks(self.still_ours(partition)?)
     }
 
     fn last(&mut self, partition: u32) -> Result<u64, SourceError> {

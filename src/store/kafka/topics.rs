@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     error::RDKafkaErrorCode as Code,
     producer::{BaseProducer, Producer},
 };
@@ -114,8 +114,35 @@ impl Topics {
         Ok(())
     }
 
+    /// Checkpoints of a quiet lane stay only in a topic that is compacted: one that somebody else has made may be another.
+    /// Whoever may not ask is believed.
+    pub async fn check_compaction(&self) -> Result<(), SinkError> {
+        let topic = &self.settings.checkpoints;
+        let options = AdminOptions::new().request_timeout(Some(ASK_TIMEOUT));
+        let asked = self.admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await;
+        let described = match asked.map(|answers| answers.into_iter().next()) {
+            Ok(Some(Ok(described))) => described,
+            Ok(Some(Err(code))) => return Ok(not_told(topic, &code)),
+            Ok(None) => return Ok(()),
+            Err(problem) => return Ok(not_told(topic, &problem)),
+        };
+        let policy = described.get("cleanup.policy").and_then(|entry| entry.value.as_deref()).unwrap_or("compact");
+        if policy == "compact" {
+            return Ok(());
+        }
+        Err(SinkError::Fatal(format!(
+            "Kafka at {}: the topic {topic} has cleanup.policy={policy}, so positions would be deleted and clicks counted \
+             twice: set cleanup.policy=compact",
+            self.settings.brokers
+        )))
+    }
+
     fn wrong(&self, doing: &str, code: Code) -> SinkError {
         let complaint = client::complaint(&self.client);
         error::explain(&self.settings, doing, code, complaint.as_ref())
     }
+}
+
+fn not_told(topic: &str, why: &dyn std::fmt::Display) {
+    tracing::debug!(topic, %why, "the broker does not tell whether the topic is compacted");
 }
