@@ -92,7 +92,7 @@ fn questions(days: u64) -> Vec<Question> {
         ask("reach with visitors, all time", false, visitors(&all, &[])),
         ask("links with visitors, 30 days", false, links(&month, false)),
         ask("links with visitors, all time", false, links(&all, false)),
-        ask("2,000 events", false, Ask::Events(hours)),
+        ask("a page of an export", false, Ask::Events(hours)),
     ]
 }
 
@@ -101,7 +101,7 @@ async fn answer(reports: &ClickHouseReports, ask: &Ask) -> usize {
     match ask {
         Ask::Reach(query) => reports.reach(query).await.unwrap().len(),
         Ask::Links(query) => reports.links(query).await.unwrap().len(),
-        Ask::Events(filter) => reports.events(filter, None, 2_000).await.unwrap().len(),
+        Ask::Events(filter) => reports.events(filter, None, reports.page_rows()).await.unwrap().len(),
         Ask::Clicks(links) => reports.link_clicks(links).await.unwrap().len(),
     }
 }

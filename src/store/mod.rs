@@ -10,6 +10,7 @@ use crate::core::{
     code::Code,
     event::{Class, Event, Kind},
     id::{EventId, LaneId},
+    limits::EXPORT_PAGE_ROWS,
     time::Millis,
 };
 
@@ -292,6 +293,10 @@ pub enum ReportError {
 pub trait Reports: Send + Sync {
     fn reach<'a>(&'a self, query: &'a ReachQuery) -> BoxFuture<'a, Result<Vec<ReachRow>, ReportError>>;
     fn links<'a>(&'a self, query: &'a LinksQuery) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>>;
+    /// The limit of [`Reports::events`] with which all of them are read in good time and little memory.
+    fn page_rows(&self) -> u32 {
+        EXPORT_PAGE_ROWS
+    }
     /// Up to `limit` events in order of (time, id), behind the cursor.
     fn events<'a>(
         &'a self,

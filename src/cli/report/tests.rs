@@ -50,11 +50,7 @@ fn reach_of(events: Vec<Event>, args: &ReachArgs) -> String {
 }
 
 fn by(by: &str) -> ReachArgs {
-    ReachArgs {
-        by: by.to_owned(),
-        common: Common { since: Some("3d".to_owned()), ..Common::default() },
-        ..ReachArgs::default()
-    }
+    ReachArgs { by: by.to_owned(), common: Common { since: Some("3d".to_owned()), ..Common::default() } }
 }
 
 fn without_visitors(args: ReachArgs) -> ReachArgs {
