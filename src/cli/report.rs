@@ -150,6 +150,7 @@ async fn reach(reports: &dyn Reports, args: &ReachArgs, now: Millis, out: &mut V
     let by = question::dimensions(&args.by)?;
     let query = ReachQuery { filter, by, without_visitors: args.common.no_visitors };
     let mut found = reports.reach(&query).await?;
+    let all = found.len();
     found.truncate(args.common.limit.unwrap_or(usize::MAX));
     let table = rows::reach(&query.by, &found);
     if args.common.format != Format::Table {
@@ -157,7 +158,7 @@ async fn reach(reports: &dyn Reports, args: &ReachArgs, now: Millis, out: &mut V
     }
     let total = totals(reports, &query).await?;
     let keys: Vec<Vec<String>> = found.iter().map(|row| row.key.clone()).collect();
-    let timeline = Timeline::of_clicks(reports, &query.filter, &query.by, &keys, now).await?;
+    let timeline = Timeline::of_clicks(reports, &query.filter, &query.by, &keys, all, now).await?;
     let by_class = query.by.contains(&Dimension::Class);
     let mut hidden = vec![];
     if args.common.no_visitors {
@@ -194,6 +195,7 @@ async fn links(reports: &dyn Reports, args: &LinkArgs, now: Millis, out: &mut Ve
     let query = LinksQuery { filter, without_visitors };
     let mut found = reports.links(&query).await?;
     let not_counted = found.iter().map(|line: &LinkRow| line.not_counted).sum();
+    let all = found.len();
     found.truncate(args.common.limit.unwrap_or(usize::MAX));
     let table = rows::links(&found);
     if args.common.format != Format::Table {
@@ -220,7 +222,7 @@ async fn links(reports: &dyn Reports, args: &LinkArgs, now: Millis, out: &mut Ve
         .into(),
         is_empty: found.is_empty(),
         missing: missing(reports, &query.filter).await?,
-        timeline: Timeline::of_clicks(reports, &query.filter, &by, &keys, now).await?,
+        timeline: Timeline::of_clicks(reports, &query.filter, &by, &keys, all, now).await?,
     };
     page.write(out)?;
     Ok(())
