@@ -24,7 +24,7 @@ use fingerpost::{
     },
     core::{code::Code, time::Millis},
     store::{
-        Dimension, Filter, ReachQuery, Reports,
+        Dimension, Filter, LinksQuery, ReachQuery, Reports,
         clickhouse::{ClickHouseReports, Store},
     },
 };
@@ -46,7 +46,7 @@ struct Question {
 
 enum Ask {
     Reach(ReachQuery),
-    Links(Filter),
+    Links(LinksQuery),
     Events(Filter),
     Clicks(Vec<Code>),
 }
@@ -66,6 +66,7 @@ fn questions(days: u64) -> Vec<Question> {
     let visitors = |filter: &Filter, by: &[Dimension]| {
         Ask::Reach(ReachQuery { filter: filter.clone(), by: by.into(), without_visitors: false })
     };
+    let links = |filter: &Filter, without_visitors| Ask::Links(LinksQuery { filter: filter.clone(), without_visitors });
     use Dimension::{Class, Country, Day, Hour, Link, Partner};
     let ask = |name, by_rollups, ask| Question { name, by_rollups, ask };
     vec![
@@ -79,6 +80,8 @@ fn questions(days: u64) -> Vec<Question> {
         ask("reach by hour, 2 days", true, sums(&hours, &[Hour])),
         ask("reach by day of a partner, 30 days", true, sums(&partner, &[Day])),
         ask("reach by country of a link, 30 days", true, sums(&link, &[Country])),
+        ask("links, 30 days", true, links(&month, true)),
+        ask("links, all time", true, links(&all, true)),
         ask(
             "clicks of 100 limited links",
             true,
@@ -87,9 +90,9 @@ fn questions(days: u64) -> Vec<Question> {
         ask("reach with visitors of a link, 30 days", false, visitors(&link, &[])),
         ask("reach with visitors by hour, 2 days", false, visitors(&hours, &[Hour])),
         ask("reach with visitors, all time", false, visitors(&all, &[])),
-        ask("links, 30 days", false, Ask::Links(month)),
-        ask("links, all time", false, Ask::Links(all)),
-        ask("2,000 events", false, Ask::Events(hours)),
+        ask("links with visitors, 30 days", false, links(&month, false)),
+        ask("links with visitors, all time", false, links(&all, false)),
+        ask("a page of an export", false, Ask::Events(hours)),
     ]
 }
 
@@ -97,8 +100,8 @@ fn questions(days: u64) -> Vec<Question> {
 async fn answer(reports: &ClickHouseReports, ask: &Ask) -> usize {
     match ask {
         Ask::Reach(query) => reports.reach(query).await.unwrap().len(),
-        Ask::Links(filter) => reports.links(filter).await.unwrap().len(),
-        Ask::Events(filter) => reports.events(filter, None, 2_000).await.unwrap().len(),
+        Ask::Links(query) => reports.links(query).await.unwrap().len(),
+        Ask::Events(filter) => reports.events(filter, None, reports.page_rows()).await.unwrap().len(),
         Ask::Clicks(links) => reports.link_clicks(links).await.unwrap().len(),
     }
 }

@@ -69,6 +69,15 @@ fn reports_work_while_the_sink_is_open() {
     assert_eq!(code, 0);
     assert_eq!(out.lines().nth(1), Some("haircare,abc123,,0,2,0,1,1,2026-03-01T12:00:00.002Z"));
 
+    let (code, out, _) = fingerpost(&folder, &["report", "links", "--no-visitors", "--format", "csv"]);
+    assert_eq!(code, 0);
+    assert_eq!(out.lines().nth(1), Some("haircare,abc123,,0,2,0,,1,2026-03-01T12:00:00.002Z"), "empty, and not 0");
+    let (code, out, _) = fingerpost(&folder, &["report", "links", "--no-visitors"]);
+    assert!(code == 0 && out.contains("haircare") && !out.contains("visitors"), "{out}");
+    let (code, out, _) = fingerpost(&folder, &["report", "reach", "--no-visitors", "--format", "json"]);
+    let rows: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, rows[0].get("unique_visitors")), (0, Some(&serde_json::Value::Null)), "{out}");
+
     let (code, out, _) = fingerpost(&folder, &["report", "reach", "--by", "class"]);
     assert!(code == 0 && out.contains("human and repeat") && out.contains("bot"), "{out}");
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     io::clock::Clock,
     store::{
-        Filter, ReachQuery, Reports,
+        Filter, LinksQuery, ReachQuery, Reports,
         question::{self, QuestionError, Words},
         rows::{self, Table},
     },
@@ -52,7 +52,7 @@ struct Question {
     link: Option<String>,
     partner: Option<String>,
     ad: Option<String>,
-    /// Of reach only. `false` leaves unique visitors out (0), which answers at once on any size.
+    /// `false` leaves unique visitors out (null, an empty cell), which answers at once on any size.
     visitors: Option<bool>,
 }
 
@@ -71,7 +71,9 @@ struct ReachObject {
     views: u64,
     clicks: u64,
     shares: u64,
-    unique_visitors: u64,
+    /// Null when `visitors=false`.
+    #[schema(required)]
+    unique_visitors: Option<u64>,
     /// Clicks of these hours that were answered but could not be recorded.
     missing: u64,
 }
@@ -86,7 +88,9 @@ struct LinkObject {
     views: u64,
     clicks: u64,
     shares: u64,
-    unique_visitors: u64,
+    /// Null when `visitors=false`.
+    #[schema(required)]
+    unique_visitors: Option<u64>,
     /// Requests of bots, previews, prefetches and the like.
     not_counted: u64,
     /// RFC 3339; empty when there was none.
@@ -106,7 +110,7 @@ async fn reach(
 ) -> Result<Response, Problem> {
     let asked = parameters(asked)?;
     let by = question::dimensions(asked.by.as_deref().unwrap_or_default())?;
-    let query = ReachQuery { filter: asked.filter(&clock)?, by, without_visitors: asked.visitors == Some(false) };
+    let query = ReachQuery { filter: asked.filter(&clock)?, by, without_visitors: asked.without_visitors() };
     let rows = reports.reach(&query).await?;
     answer(&headers, &rows::reach(&query.by, &rows))
 }
@@ -123,16 +127,20 @@ async fn links(
     asked: Result<Query<Question>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let asked = parameters(asked)?;
-    if asked.by.is_some() || asked.visitors.is_some() {
+    if asked.by.is_some() {
         let problem = "is a parameter of /v1/reports/reach: links always has a line for each link, partner and ad";
-        let field = if asked.by.is_some() { "by" } else { "visitors" };
-        return Err(QuestionError { field, problem: problem.to_owned() }.into());
+        return Err(QuestionError { field: "by", problem: problem.to_owned() }.into());
     }
-    let lines = reports.links(&asked.filter(&clock)?).await?;
+    let query = LinksQuery { filter: asked.filter(&clock)?, without_visitors: asked.without_visitors() };
+    let lines = reports.links(&query).await?;
     answer(&headers, &rows::links(&lines))
 }
 
 impl Question {
+    fn without_visitors(&self) -> bool {
+        self.visitors == Some(false)
+    }
+
     fn filter(&self, clock: &Clock) -> Result<Filter, QuestionError> {
         let words = Words {
             since: self.since.as_deref(),
@@ -248,6 +256,24 @@ mod tests {
     }
 
     #[test]
+    fn visitors_that_nobody_asked_for_are_null_and_not_none() {
+        for report in ["reach", "links"] {
+            let address = format!("/v1/reports/{report}?visitors=false");
+            let rows: serde_json::Value = serde_json::from_str(&get(&address, "*/*").2).unwrap();
+            assert_eq!(
+                (&rows[0]["clicks"], rows[0].get("unique_visitors")),
+                (&1.into(), Some(&serde_json::Value::Null))
+            );
+        }
+        insta::assert_snapshot!(get("/v1/reports/links?visitors=false", "text/csv").2, @r"
+        link,partner,ad,views,clicks,shares,unique_visitors,not_counted,last_click
+        haircare,abc123,,0,1,0,,0,2026-03-01T00:00:00.000Z
+        ");
+        let counted = get("/v1/reports/links?visitors=true", "*/*").2;
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&counted).unwrap()[0]["unique_visitors"], 1);
+    }
+
+    #[test]
     fn a_wrong_question_names_the_field_and_the_mend() {
         for (address, field, part) in [
             ("/v1/reports/reach?by=week", Some("by"), "choose from hour, day"),
@@ -268,6 +294,9 @@ mod tests {
     fn the_openapi_document_knows_both() {
         let (_, api) = routes::<TestState>().split_for_parts();
         let json = serde_json::to_value(&api).unwrap();
+        let row = &json["components"]["schemas"]["LinkObject"];
+        assert_eq!(row["properties"]["unique_visitors"]["type"], serde_json::json!(["integer", "null"]));
+        assert!(row["required"].as_array().unwrap().contains(&"unique_visitors".into()));
         let parameters = json["paths"]["/v1/reports/reach"]["get"]["parameters"].as_array().unwrap();
         let names: Vec<&str> = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["since", "until", "by", "program", "link", "partner", "ad", "visitors"]);

@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     core::{code::Code, event::Event},
     io::clock::Clock,
-    store::{BoxFuture, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError},
+    store::{BoxFuture, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError},
 };
 
 /// Reports that nobody asks here.
@@ -25,7 +25,7 @@ impl Reports for NoReports {
     fn reach<'a>(&'a self, _: &'a ReachQuery) -> BoxFuture<'a, Result<Vec<ReachRow>, ReportError>> {
         away()
     }
-    fn links<'a>(&'a self, _: &'a Filter) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
+    fn links<'a>(&'a self, _: &'a LinksQuery) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
         away()
     }
     fn events<'a>(

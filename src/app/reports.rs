@@ -6,7 +6,7 @@ use crate::{
     config::{Config, stores::ReportsFrom},
     core::{code::Code, event::Event},
     store::{
-        BoxFuture, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports,
+        BoxFuture, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError, Reports,
         clickhouse::{ClickHouseReports, Store},
         sqlite,
     },
@@ -37,7 +37,7 @@ impl Reports for Nobody {
         Nobody::answer()
     }
 
-    fn links<'a>(&'a self, _: &'a Filter) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
+    fn links<'a>(&'a self, _: &'a LinksQuery) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
         Nobody::answer()
     }
 

@@ -15,7 +15,6 @@ use crate::{
     core::{
         event::{Event, Kind},
         id::EventId,
-        limits::EXPORT_PAGE_ROWS,
         time::Millis,
     },
     io::clock::Clock,
@@ -71,7 +70,7 @@ pub(crate) fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         None => Box::new(io::stdout().lock()),
     };
     let progress = progress(io::stderr().is_terminal() && file.is_some(), &filter, now);
-    let export = Export { filter, kind, format, page: EXPORT_PAGE_ROWS };
+    let export = Export { filter, kind, format, page: store.reports.page_rows() };
     let written = store.runtime.block_on(export.write(&*store.reports, BufWriter::new(out), &progress));
     progress.finish_and_clear();
     match written {

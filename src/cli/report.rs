@@ -15,7 +15,7 @@ use crate::{
     core::time::Millis,
     io::clock::Clock,
     store::{
-        Dimension, Filter, LinkRow, ReachQuery, ReachRow, Reports,
+        Dimension, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, Reports,
         question::{self, Words},
         rows::{self, Table},
         sqlite,
@@ -47,9 +47,6 @@ struct ReachArgs {
     /// What a row is for, in order: hour, day, program, link, partner, ad, country, channel, class
     #[arg(long, value_name = "DIMENSIONS", default_value = "")]
     by: String,
-    /// Leave unique visitors out: quick on any amount of events
-    #[arg(long)]
-    no_visitors: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -76,6 +73,9 @@ struct Common {
     partner: Option<String>,
     #[arg(long, value_name = "CODE")]
     ad: Option<String>,
+    /// Leave unique visitors out: quick on any amount of events
+    #[arg(long)]
+    no_visitors: bool,
     /// Only the first rows
     #[arg(long, value_name = "ROWS")]
     limit: Option<usize>,
@@ -148,8 +148,9 @@ impl Opened {
 async fn reach(reports: &dyn Reports, args: &ReachArgs, now: Millis, out: &mut Vec<u8>) -> anyhow::Result<()> {
     let filter = args.common.filter(now)?;
     let by = question::dimensions(&args.by)?;
-    let query = ReachQuery { filter, by, without_visitors: args.no_visitors };
+    let query = ReachQuery { filter, by, without_visitors: args.common.no_visitors };
     let mut found = reports.reach(&query).await?;
+    let all = found.len();
     found.truncate(args.common.limit.unwrap_or(usize::MAX));
     let table = rows::reach(&query.by, &found);
     if args.common.format != Format::Table {
@@ -157,10 +158,10 @@ async fn reach(reports: &dyn Reports, args: &ReachArgs, now: Millis, out: &mut V
     }
     let total = totals(reports, &query).await?;
     let keys: Vec<Vec<String>> = found.iter().map(|row| row.key.clone()).collect();
-    let timeline = Timeline::of_clicks(reports, &query.filter, &query.by, &keys, now).await?;
+    let timeline = Timeline::of_clicks(reports, &query.filter, &query.by, &keys, all, now).await?;
     let by_class = query.by.contains(&Dimension::Class);
     let mut hidden = vec![];
-    if args.no_visitors {
+    if args.common.no_visitors {
         hidden.push("unique_visitors");
     }
     if found.iter().all(|row| row.missing == 0) {
@@ -176,7 +177,7 @@ async fn reach(reports: &dyn Reports, args: &ReachArgs, now: Millis, out: &mut V
             ("views", total.views),
             ("clicks", total.clicks),
             ("shares", total.shares),
-            ("unique_visitors", total.unique_visitors),
+            ("unique_visitors", total.unique_visitors.unwrap_or_default()),
             ("missing", total.missing),
         ]
         .into(),
@@ -190,14 +191,17 @@ async fn reach(reports: &dyn Reports, args: &ReachArgs, now: Millis, out: &mut V
 
 async fn links(reports: &dyn Reports, args: &LinkArgs, now: Millis, out: &mut Vec<u8>) -> anyhow::Result<()> {
     let filter = args.common.filter(now)?;
-    let mut found = reports.links(&filter).await?;
+    let without_visitors = args.common.no_visitors;
+    let query = LinksQuery { filter, without_visitors };
+    let mut found = reports.links(&query).await?;
     let not_counted = found.iter().map(|line: &LinkRow| line.not_counted).sum();
+    let all = found.len();
     found.truncate(args.common.limit.unwrap_or(usize::MAX));
     let table = rows::links(&found);
     if args.common.format != Format::Table {
         return Ok(write(&table, args.common.format, out)?);
     }
-    let query = ReachQuery { filter, ..ReachQuery::default() };
+    let query = ReachQuery { filter: query.filter, by: Vec::new(), without_visitors };
     let total = totals(reports, &query).await?;
     let by = [Dimension::Link, Dimension::Partner, Dimension::Ad];
     let keys: Vec<Vec<String>> =
@@ -206,19 +210,19 @@ async fn links(reports: &dyn Reports, args: &LinkArgs, now: Millis, out: &mut Ve
         title: "Links",
         filter: &query.filter,
         table: &table,
-        hidden: &[],
+        hidden: if without_visitors { &["unique_visitors"] } else { &[] },
         total_name: "total",
         totals: [
             ("views", total.views),
             ("clicks", total.clicks),
             ("shares", total.shares),
-            ("unique_visitors", total.unique_visitors),
+            ("unique_visitors", total.unique_visitors.unwrap_or_default()),
             ("not_counted", not_counted),
         ]
         .into(),
         is_empty: found.is_empty(),
         missing: missing(reports, &query.filter).await?,
-        timeline: Timeline::of_clicks(reports, &query.filter, &by, &keys, now).await?,
+        timeline: Timeline::of_clicks(reports, &query.filter, &by, &keys, all, now).await?,
     };
     page.write(out)?;
     Ok(())

@@ -234,8 +234,11 @@ pub const EVENT_COUNT_MAX: u64 = 1 << 40;
 /// Time of an event: the last millisecond of the year 2099. ClickHouse's DateTime ends in 2106, and a row expires
 /// some time after the event.
 pub const EVENT_TIME_MAX_MS: i64 = 4_102_444_799_999;
-/// Rows that an export reads at once.
+/// Events that an export reads at once from SQLite, which finds the next page by an index.
 pub const EXPORT_PAGE_ROWS: u32 = 2_000;
+/// The same from ClickHouse, which looks through the page's whole day: more events at once, fewer looks. An event whose texts
+/// are all as long as they may be takes 3 KB.
+pub const EXPORT_PAGE_ROWS_CLICKHOUSE: u32 = 50_000;
 
 // === Shutdown ===
 

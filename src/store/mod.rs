@@ -10,6 +10,7 @@ use crate::core::{
     code::Code,
     event::{Class, Event, Kind},
     id::{EventId, LaneId},
+    limits::EXPORT_PAGE_ROWS,
     time::Millis,
 };
 
@@ -229,7 +230,15 @@ pub struct ReachQuery {
     pub filter: Filter,
     /// Dimensions of a row, in the order of its columns; none gives one row with the totals.
     pub by: Vec<Dimension>,
-    /// Leaves unique visitors out (0 in every row). They alone need the rows of events; the rest comes from sums, in no time.
+    /// Leaves unique visitors out. They alone need the rows of events; the rest comes from sums, in no time.
+    pub without_visitors: bool,
+}
+
+/// A question about links.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinksQuery {
+    pub filter: Filter,
+    /// As in [`ReachQuery`].
     pub without_visitors: bool,
 }
 
@@ -242,8 +251,8 @@ pub struct ReachRow {
     pub views: u64,
     pub clicks: u64,
     pub shares: u64,
-    /// Different visitors (with a cookie) among the views and clicks that count.
-    pub unique_visitors: u64,
+    /// Different visitors (with a cookie) among the views and clicks that count; `None` when nobody asked for them.
+    pub unique_visitors: Option<u64>,
     /// Clicks that were answered but could not be recorded in these hours. They have no dimension but time: 0 in a row by
     /// anything else, and where the filter names a program, link, partner or ad.
     pub missing: u64,
@@ -259,7 +268,8 @@ pub struct LinkRow {
     pub views: u64,
     pub clicks: u64,
     pub shares: u64,
-    pub unique_visitors: u64,
+    /// As in [`ReachRow`].
+    pub unique_visitors: Option<u64>,
     /// Requests of bots, previews, prefetches and the like, which do not count.
     pub not_counted: u64,
     pub last_click: Option<Millis>,
@@ -283,7 +293,11 @@ pub enum ReportError {
 /// Questions that the event store answers; one method a question. All stores give the same answers on the same events.
 pub trait Reports: Send + Sync {
     fn reach<'a>(&'a self, query: &'a ReachQuery) -> BoxFuture<'a, Result<Vec<ReachRow>, ReportError>>;
-    fn links<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>>;
+    fn links<'a>(&'a self, query: &'a LinksQuery) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>>;
+    /// The limit of [`Reports::events`] with which all of them are read in good time and little memory.
+    fn page_rows(&self) -> u32 {
+        EXPORT_PAGE_ROWS
+    }
     /// Up to `limit` events in order of (time, id), behind the cursor.
     fn events<'a>(
         &'a self,

@@ -7,7 +7,9 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{BoxFuture, Dimension, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, counts};
+use super::{
+    BoxFuture, Dimension, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError, Reports, counts,
+};
 use crate::core::{
     code::Code,
     event::{Event, Kind, Reason},
@@ -85,7 +87,7 @@ impl Reports for Model {
             if reach && (by_class || counts(event.kind(), event.class())) {
                 let (row, visitors) = rows.entry(key()).or_default();
                 raise(&event, &mut row.views, &mut row.clicks, &mut row.shares);
-                if sees_visitor(&event) && !query.without_visitors {
+                if sees_visitor(&event) {
                     visitors.insert(event.visitor.clone());
                 }
             }
@@ -95,7 +97,11 @@ impl Reports for Model {
         }
         let mut rows: Vec<ReachRow> = rows
             .into_iter()
-            .map(|(key, (row, visitors))| ReachRow { key, unique_visitors: visitors.len() as u64, ..row })
+            .map(|(key, (row, visitors))| ReachRow {
+                key,
+                unique_visitors: (!query.without_visitors).then_some(visitors.len() as u64),
+                ..row
+            })
             .collect();
         rows.sort_by_key(|row| {
             let times: Vec<String> =
@@ -105,9 +111,9 @@ impl Reports for Model {
         Box::pin(async { Ok(rows) })
     }
 
-    fn links<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
+    fn links<'a>(&'a self, query: &'a LinksQuery) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
         let mut rows = BTreeMap::<[String; 3], (LinkRow, HashSet<Vec<u8>>)>::new();
-        for event in self.of(filter, true) {
+        for event in self.of(&query.filter, true) {
             if !matches!(event.kind(), Kind::Click | Kind::View | Kind::Share) {
                 continue;
             }
@@ -131,7 +137,7 @@ impl Reports for Model {
                 link,
                 partner,
                 ad,
-                unique_visitors: visitors.len() as u64,
+                unique_visitors: (!query.without_visitors).then_some(visitors.len() as u64),
                 ..row
             })
             .collect();

@@ -23,6 +23,8 @@ use crate::core::{
 pub enum Cell {
     Text(String),
     Number(u64),
+    /// A number that nobody asked for: null in JSON, empty in CSV.
+    Unknown,
 }
 
 impl From<&str> for Cell {
@@ -31,11 +33,18 @@ impl From<&str> for Cell {
     }
 }
 
+impl From<Option<u64>> for Cell {
+    fn from(number: Option<u64>) -> Cell {
+        number.map_or(Cell::Unknown, Cell::Number)
+    }
+}
+
 impl Serialize for Cell {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Cell::Text(text) => serializer.serialize_str(text),
             Cell::Number(number) => serializer.serialize_u64(*number),
+            Cell::Unknown => serializer.serialize_none(),
         }
     }
 }
@@ -45,6 +54,7 @@ impl Cell {
     pub fn csv(&self) -> Cow<'_, str> {
         match self {
             Cell::Number(number) => number.to_string().into(),
+            Cell::Unknown => "".into(),
             Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}").into(),
             Cell::Text(text) => text.into(),
         }
@@ -106,7 +116,8 @@ pub fn reach(by: &[Dimension], rows: &[ReachRow]) -> Table {
     columns.extend(["views", "clicks", "shares", "unique_visitors", "missing"]);
     let cells = |row: &ReachRow| {
         let mut cells: Vec<Cell> = row.key.iter().map(|value| value.as_str().into()).collect();
-        cells.extend([row.views, row.clicks, row.shares, row.unique_visitors, row.missing].map(Cell::Number));
+        cells.extend([row.views, row.clicks, row.shares].map(Cell::Number));
+        cells.extend([row.unique_visitors.into(), Cell::Number(row.missing)]);
         cells
     };
     Table { columns, rows: rows.iter().map(cells).collect() }
@@ -116,7 +127,8 @@ pub fn reach(by: &[Dimension], rows: &[ReachRow]) -> Table {
 pub fn links(rows: &[LinkRow]) -> Table {
     let cells = |row: &LinkRow| {
         let mut cells: Vec<Cell> = [&row.link, &row.partner, &row.ad].map(|text| text.as_str().into()).into();
-        cells.extend([row.views, row.clicks, row.shares, row.unique_visitors, row.not_counted].map(Cell::Number));
+        cells.extend([row.views, row.clicks, row.shares].map(Cell::Number));
+        cells.extend([row.unique_visitors.into(), Cell::Number(row.not_counted)]);
         cells.push(Cell::Text(row.last_click.map_or_else(String::new, |time| time.to_string())));
         cells
     };
@@ -234,6 +246,7 @@ mod tests {
             assert_eq!(Cell::from(text).csv(), format!("'{text}"));
         }
         let row = LinkRow { link: "a,\"b\"".into(), partner: "=cmd|'/C calc'!A0".into(), ..LinkRow::default() };
+        let row = LinkRow { unique_visitors: Some(0), ..row };
         let mut out = Vec::new();
         links(&[row]).write_csv(&mut out).unwrap();
         assert_eq!(
@@ -245,8 +258,14 @@ mod tests {
 
     #[test]
     fn reach_is_an_array_of_flat_objects() {
-        let row = ReachRow { key: vec!["haircare".into()], clicks: 3, ..ReachRow::default() };
-        let json = serde_json::to_string(&reach(&[Dimension::Link], &[row])).unwrap();
-        assert_eq!(json, r#"[{"link":"haircare","views":0,"clicks":3,"shares":0,"unique_visitors":0,"missing":0}]"#);
+        let row = |unique_visitors| ReachRow {
+            key: vec!["haircare".into()],
+            clicks: 3,
+            unique_visitors,
+            ..ReachRow::default()
+        };
+        let json = |row| serde_json::to_string(&reach(&[Dimension::Link], &[row])).unwrap();
+        insta::assert_snapshot!(json(row(Some(2))), @r#"[{"link":"haircare","views":0,"clicks":3,"shares":0,"unique_visitors":2,"missing":0}]"#);
+        insta::assert_snapshot!(json(row(None)), @r#"[{"link":"haircare","views":0,"clicks":3,"shares":0,"unique_visitors":null,"missing":0}]"#);
     }
 }

@@ -14,9 +14,11 @@ const SIGNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'
 /// For a stretch of time without a click.
 const NONE: char = '·';
 /// Signs of one row at most.
-const SIGNS_MAX: i64 = 31;
+const SIGNS_MAX: usize = 31;
 /// Lengths that one sign may stand for, hours.
 const STEPS_HOURS: [i64; 8] = [1, 2, 3, 6, 12, 24, 168, 720];
+/// Rows times hours (or days) that are asked for at most, some 350 bytes each: a table that is longer has no sparklines.
+const CELLS_MAX: usize = 250_000;
 
 /// The sparklines of a report's rows, and of their sum.
 #[derive(Debug, Default)]
@@ -46,12 +48,27 @@ struct Scale {
 }
 
 impl Scale {
+    /// Signs of whole days begin with a day.
     fn new(since: Millis, until: Millis) -> Scale {
-        let start = since.hour().0;
-        let hours = (until.0 - start).max(1).div_euclid(HOUR_MS) + i64::from((until.0 - start) % HOUR_MS != 0);
-        let fits = |step: &&i64| hours.div_euclid(**step) < SIGNS_MAX;
-        let step = STEPS_HOURS.iter().find(fits).copied().unwrap_or_else(|| hours / SIGNS_MAX + 1);
-        Scale { start, step_ms: step * HOUR_MS, signs: ((hours + step - 1) / step).max(1) as usize }
+        let of = |start: i64, step: i64| Scale {
+            start,
+            step_ms: step * HOUR_MS,
+            signs: ((until.0 - start).max(1) as usize).div_ceil((step * HOUR_MS) as usize),
+        };
+        let steps =
+            STEPS_HOURS.into_iter().map(|step| of(if step < 24 { since.hour().0 } else { since.day().0 }, step));
+        let days = (until.0 - since.day().0).max(1) / DAY_MS;
+        steps
+            .into_iter()
+            .find(|scale| scale.signs <= SIGNS_MAX)
+            .unwrap_or_else(|| of(since.day().0, (days / SIGNS_MAX as i64 + 1) * 24))
+    }
+
+    /// The coarsest dimension that these signs can be made of, and how many of its values they span.
+    fn units(&self) -> (Dimension, usize) {
+        let (unit, unit_ms) =
+            if self.step_ms % DAY_MS == 0 { (Dimension::Day, DAY_MS) } else { (Dimension::Hour, HOUR_MS) };
+        (unit, (self.step_ms / unit_ms) as usize * self.signs)
     }
 
     fn name(&self) -> String {
@@ -62,61 +79,87 @@ impl Scale {
     fn at(&self, time: i64) -> usize {
         usize::try_from((time - self.start) / self.step_ms).unwrap_or(0).min(self.signs - 1)
     }
+
+    /// The sum of these courses.
+    fn line<'a>(&self, courses: impl IntoIterator<Item = &'a Course>) -> String {
+        let mut signs = vec![0; self.signs];
+        for (time, clicks) in courses.into_iter().flatten() {
+            signs[self.at(*time)] += clicks;
+        }
+        draw(&signs)
+    }
 }
 
 impl Timeline {
-    /// Asks for the clicks of these rows (keys by `by`) over the filter's range. A row that is one hour has no course; a
-    /// row that is one day has its hours.
+    /// Asks for the clicks of these rows (keys by `by`, some of `rows` rows) over the filter's range. A row that is one hour
+    /// has no course; a row that is one day has its hours.
     pub(super) async fn of_clicks(
         reports: &dyn Reports,
         filter: &Filter,
         by: &[Dimension],
         keys: &[Vec<String>],
+        rows: usize,
         now: Millis,
     ) -> anyhow::Result<Timeline> {
         if by.contains(&Dimension::Hour) || keys.is_empty() {
             return Ok(Timeline::default());
         }
-        let mut finer = by.to_vec();
-        finer.push(Dimension::Hour);
-        let query = ReachQuery { filter: filter.clone(), by: finer, without_visitors: true };
-        let mut clicks = HashMap::<Vec<String>, BTreeMap<i64, u64>>::new();
-        for mut row in reports.reach(&query).await? {
-            let hour = row.key.pop().and_then(|hour| hour.parse::<Millis>().ok()).unwrap_or_default();
-            *clicks.entry(row.key).or_default().entry(hour.0).or_default() += row.clicks;
+        if let Some(at) = by.iter().position(|dimension| *dimension == Dimension::Day) {
+            if rows.saturating_mul(24) > CELLS_MAX {
+                return Ok(Timeline::default());
+            }
+            let clicks = courses(reports, filter, by, Dimension::Hour).await?;
+            let line = |key: &Vec<String>| {
+                let day = key[at].parse::<Millis>().unwrap_or_default();
+                Scale::new(day, day.plus(DAY_MS)).line(clicks.get(key))
+            };
+            let rows = keys.iter().map(line).collect();
+            return Ok(Timeline { step: "1h".to_owned(), rows, total: String::new() });
         }
-        let daily = by.iter().position(|dimension| *dimension == Dimension::Day);
-        let first = clicks.values().filter_map(|hours| hours.keys().next()).min().map_or(now, |first| Millis(*first));
+        let class: &[Dimension] = if by.contains(&Dimension::Class) { &[Dimension::Class] } else { &[] };
+        let all = courses(reports, filter, class, Dimension::Hour).await?;
+        let first = all.values().filter_map(|hours| hours.keys().next()).min().map_or(now, |first| Millis(*first));
         let scale = Scale::new(filter.since.unwrap_or(first), filter.until.unwrap_or(now).max(first));
-        let line = |key: &Vec<String>| {
-            let day = daily.and_then(|at| key[at].parse::<Millis>().ok());
-            let own = day.map(|day| Scale::new(day, day.plus(DAY_MS)));
-            let scale = own.as_ref().unwrap_or(&scale);
-            let mut signs = vec![0; scale.signs];
-            for (hour, count) in clicks.get(key).into_iter().flatten() {
-                signs[scale.at(*hour)] += count;
-            }
-            draw(&signs)
-        };
-        let rows = keys.iter().map(line).collect();
-        let (step, total) = if daily.is_some() {
-            ("1h".to_owned(), String::new())
-        } else {
-            let mut signs = vec![0; scale.signs];
-            let class = by.iter().position(|dimension| *dimension == Dimension::Class);
-            let counts = |key: &[String]| class.is_none_or(|at| Class::from_label(&key[at]).is_some_and(Class::counts));
-            for (_, hours) in clicks.iter().filter(|(key, _)| counts(key)) {
-                hours.iter().for_each(|(hour, count)| signs[scale.at(*hour)] += count);
-            }
-            (scale.name(), draw(&signs))
-        };
-        Ok(Timeline { step, rows, total })
+        let (unit, units) = scale.units();
+        if rows.saturating_mul(units) > CELLS_MAX {
+            return Ok(Timeline::default());
+        }
+        let clicks = courses(reports, filter, by, unit).await?;
+        let rows = keys.iter().map(|key| scale.line(clicks.get(key))).collect();
+        let counts =
+            |key: &[String]| key.first().is_none_or(|class| Class::from_label(class).is_some_and(Class::counts));
+        let total = scale.line(all.iter().filter(|(key, _)| counts(key)).map(|(_, course)| course));
+        Ok(Timeline { step: scale.name(), rows, total })
     }
+}
+
+/// Clicks by the time at which their hour or day begins.
+type Course = BTreeMap<i64, u64>;
+
+/// The courses of all rows, by hours or days.
+async fn courses(
+    reports: &dyn Reports,
+    filter: &Filter,
+    by: &[Dimension],
+    unit: Dimension,
+) -> anyhow::Result<HashMap<Vec<String>, Course>> {
+    let by = [by, &[unit]].concat();
+    let query = ReachQuery { filter: filter.clone(), by, without_visitors: true };
+    let mut courses = HashMap::<Vec<String>, Course>::new();
+    for mut row in reports.reach(&query).await? {
+        let time = row.key.pop().and_then(|time| time.parse::<Millis>().ok()).unwrap_or_default();
+        *courses.entry(row.key).or_default().entry(time.0).or_default() += row.clicks;
+    }
+    Ok(courses)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        core::event::{Event, Kind},
+        store::model::{Model, START},
+    };
 
     #[test]
     fn heights_are_against_the_highest() {
@@ -137,6 +180,31 @@ mod tests {
         assert_eq!(scale(7 * 24), ("6h".to_owned(), 28));
         assert_eq!(scale(30 * 24), ("1d".to_owned(), 30));
         assert_eq!(scale(0), ("1h".to_owned(), 1));
-        assert!(scale(50 * 365 * 24).1 <= SIGNS_MAX as usize);
+        assert!(scale(50 * 365 * 24).1 <= SIGNS_MAX);
+    }
+
+    #[test]
+    fn signs_of_days_are_calendar_days_and_a_long_table_has_none() {
+        let click = |hours: i64, link: &str| Event {
+            kind: Kind::Click as i32,
+            class: Class::Human as i32,
+            time_ms: START.0 + hours * HOUR_MS,
+            link: link.to_owned(),
+            ..Event::default()
+        };
+        let model = Model::new(vec![click(16, "a"), click(23, "a"), click(24, "a"), click(23, "b"), click(479, "b")]);
+        let filter = Filter { since: Some(START.plus(15 * HOUR_MS)), ..Filter::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let of = |rows| {
+            let keys = [vec!["a".to_owned()], vec!["b".to_owned()]];
+            let now = START.plus(20 * DAY_MS);
+            runtime.block_on(Timeline::of_clicks(&model, &filter, &[Dimension::Link], &keys, rows, now)).unwrap()
+        };
+        let timeline = of(CELLS_MAX / 20);
+        assert_eq!(timeline.step, "1d");
+        assert_eq!(timeline.rows, ["█▄··················", "█··················█"]);
+        assert_eq!(timeline.total, "█▃·················▃");
+        let long = of(CELLS_MAX / 20 + 1);
+        assert!(long.step.is_empty() && long.rows.is_empty());
     }
 }

@@ -101,6 +101,7 @@ fn minute(time: Millis) -> String {
 fn shown(column: &str, cell: &Cell) -> String {
     match (column, cell) {
         (_, Cell::Number(number)) => thousands(*number),
+        (_, Cell::Unknown) => "–".to_owned(),
         (_, Cell::Text(text)) if text.is_empty() => "–".to_owned(),
         ("day", Cell::Text(text)) => text.chars().take(10).collect(),
         ("hour", Cell::Text(text)) => text.chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect(),

@@ -50,11 +50,11 @@ fn reach_of(events: Vec<Event>, args: &ReachArgs) -> String {
 }
 
 fn by(by: &str) -> ReachArgs {
-    ReachArgs {
-        by: by.to_owned(),
-        common: Common { since: Some("3d".to_owned()), ..Common::default() },
-        ..ReachArgs::default()
-    }
+    ReachArgs { by: by.to_owned(), common: Common { since: Some("3d".to_owned()), ..Common::default() } }
+}
+
+fn without_visitors(args: ReachArgs) -> ReachArgs {
+    ReachArgs { common: Common { no_visitors: true, ..args.common }, ..args }
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn reach_by_day_shows_the_hours_of_each() {
 
 #[test]
 fn reach_by_class_shows_what_does_not_count() {
-    insta::assert_snapshot!(reach_of(history(), &ReachArgs { no_visitors: true, ..by("class") }), @r"
+    insta::assert_snapshot!(reach_of(history(), &without_visitors(by("class"))), @r"
     Reach from 2026-03-01 00:00 (UTC)
 
     class             views  clicks  shares  clicks, 3h each
@@ -125,6 +125,25 @@ fn link_statistics() {
     skincare  xyz      –       0       0       2                0           40  –                    ························
     ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
     total                      4   1,205       2                3           40                       ▁▁········█·····▁·······
+    ");
+}
+
+#[test]
+fn link_statistics_without_visitors() {
+    let args = |format| LinkArgs { common: Common { no_visitors: true, limit: Some(1), format, ..Common::default() } };
+    let of = |format| shown(history(), async |reports, out| links(reports, &args(format), NOW, out).await);
+    insta::assert_snapshot!(of(Format::Table), @r"
+    Links
+
+    link      partner  ad  views  clicks  shares  not counted  last click           clicks, 3h each
+    ────────────────────────────────────────────────────────────────────────────────────────────────────────
+    haircare  abc123   –       4   1,202       0            0  2026-03-02 06:01:30  ▁▁········█·············
+    ────────────────────────────────────────────────────────────────────────────────────────────────────────
+    total                      4   1,205       2           40                       ▁▁········█·····▁·······
+    ");
+    insta::assert_snapshot!(of(Format::Csv), @r"
+    link,partner,ad,views,clicks,shares,unique_visitors,not_counted,last_click
+    haircare,abc123,,4,1202,0,,0,2026-03-02T06:01:30.000Z
     ");
 }
 

@@ -154,7 +154,7 @@ impl Span {
     }
 }
 
-/// Sums of `reach_hourly` by these dimensions, kind and class as far as `also` names them: `n` events, `l` the last one's time.
+/// Sums of `reach_hourly` by these dimensions and by what `also` makes of kind and class: `n` events, `l` the last one's time.
 pub(super) fn sums(by: &[Dimension], also: &str, condition: &str, spans: &[Span]) -> String {
     let dimensions = columns(by, "hour");
     let of = |(at, span): (usize, &Span)| {

@@ -10,12 +10,20 @@
 use std::collections::BTreeMap;
 
 use super::{
-    super::{BoxFuture, Dimension, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, in_order},
+    super::{
+        BoxFuture, Dimension, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError, Reports,
+        in_order,
+    },
     Store,
     answer::{Clicks, Link, Reach, Stored},
     question::{COUNTED, Span, bind, codes, columns, group, hours, key, milliseconds, spans, sums},
 };
-use crate::core::{code::Code, event::Event, time::Millis};
+use crate::core::{
+    code::Code,
+    event::{Event, Kind},
+    limits::EXPORT_PAGE_ROWS_CLICKHOUSE,
+    time::Millis,
+};
 
 /// Answers from ClickHouse; cheap to clone. It connects when it is first asked.
 #[derive(Clone, Debug)]
@@ -29,31 +37,34 @@ impl ClickHouseReports {
     }
 
     async fn reach_rows(&self, query: &ReachQuery) -> Result<Vec<ReachRow>, ReportError> {
+        let empty = ReachRow { unique_visitors: (!query.without_visitors).then_some(0), ..ReachRow::default() };
         let mut rows = BTreeMap::<Vec<String>, ReachRow>::new();
         let spans = spans(&query.filter, &query.by);
         let asked = bind(self.store.ask(&reach_text(query, &spans)), &query.filter, &spans);
         for row in self.store.rows::<Reach>(asked).await? {
-            let entry = rows.entry(row.key).or_default();
+            let entry = rows.entry(row.key).or_insert_with(|| empty.clone());
             entry.views += row.views;
             entry.clicks += row.clicks;
             entry.shares += row.shares;
-            entry.unique_visitors += row.visitors;
+            entry.unique_visitors = entry.unique_visitors.map(|seen| seen + row.visitors);
             entry.missing += row.missing;
         }
         let rows = rows.into_iter().map(|(key, row)| ReachRow { key, ..row }).collect();
         Ok(in_order(rows, &query.by))
     }
 
-    async fn link_rows(&self, filter: &Filter) -> Result<Vec<LinkRow>, ReportError> {
+    async fn link_rows(&self, query: &LinksQuery) -> Result<Vec<LinkRow>, ReportError> {
+        let LinksQuery { filter, without_visitors } = query;
+        let empty = LinkRow { unique_visitors: (!without_visitors).then_some(0), ..LinkRow::default() };
         let mut rows = BTreeMap::<[String; 3], LinkRow>::new();
         let spans = spans(filter, &[]);
-        let asked = bind(self.store.ask(&links_text(filter, &spans)), filter, &spans);
+        let asked = bind(self.store.ask(&links_text(query, &spans)), filter, &spans);
         for row in self.store.rows::<Link>(asked).await? {
-            let line = rows.entry([row.link, row.partner, row.ad]).or_default();
+            let line = rows.entry([row.link, row.partner, row.ad]).or_insert_with(|| empty.clone());
             line.views += row.views;
             line.clicks += row.clicks;
             line.shares += row.shares;
-            line.unique_visitors += row.visitors;
+            line.unique_visitors = line.unique_visitors.map(|seen| seen + row.visitors);
             line.not_counted += row.not_counted;
             if row.clicks > 0 {
                 line.last_click = Some(Millis(row.last_click_ms));
@@ -122,21 +133,30 @@ fn reach_text(query: &ReachQuery, spans: &[Span]) -> String {
     text
 }
 
-fn links_text(filter: &Filter, spans: &[Span]) -> String {
+fn links_text(query: &LinksQuery, spans: &[Span]) -> String {
+    let LinksQuery { filter, without_visitors } = query;
     let by = [Dimension::Link, Dimension::Partner, Dimension::Ad];
     let codes = codes(filter);
     let reach = format!("kind IN ('click', 'view', 'share'){codes}");
-    format!(
-        "SELECT d0 AS link, d1 AS partner, d2 AS ad, sumIf(n, kind = 'view' AND {COUNTED}) AS views, \
-         sumIf(n, kind = 'click' AND {COUNTED}) AS clicks, sumIf(n, kind = 'share' AND {COUNTED}) AS shares, \
-         toUInt64(0) AS visitors, sumIf(n, NOT ({COUNTED})) AS not_counted, \
-         toUnixTimestamp64Milli(maxIf(l, kind = 'click' AND {COUNTED})) AS last_click_ms FROM ({}){} \
-         UNION ALL SELECT link, partner, ad, 0, 0, 0, uniqExact(visitor), 0, 0 \
-         FROM events WHERE kind IN ('click', 'view') AND {COUNTED}{}{codes} GROUP BY link, partner, ad",
-        sums(&by, "kind, class", &reach, spans),
+    // One number for kind and class: a few groups a line, where kinds times classes would be many.
+    let counted = format!("if({COUNTED}, CAST(kind, 'Int8'), 0) AS counted");
+    let [click, view, share] = [Kind::Click, Kind::View, Kind::Share].map(|kind| kind as i32);
+    let mut text = format!(
+        "SELECT d0 AS link, d1 AS partner, d2 AS ad, sumIf(n, counted = {view}) AS views, \
+         sumIf(n, counted = {click}) AS clicks, sumIf(n, counted = {share}) AS shares, \
+         toUInt64(0) AS visitors, sumIf(n, counted = 0) AS not_counted, \
+         toUnixTimestamp64Milli(maxIf(l, counted = {click})) AS last_click_ms FROM ({}){}",
+        sums(&by, &counted, &reach, spans),
         group(&by),
-        hours("time", filter)
-    )
+    );
+    if !without_visitors {
+        text += &format!(
+            " UNION ALL SELECT link, partner, ad, 0, 0, 0, uniqExact(visitor), 0, 0 \
+             FROM events WHERE kind IN ('click', 'view') AND {COUNTED}{}{codes} GROUP BY link, partner, ad",
+            hours("time", filter)
+        );
+    }
+    text
 }
 
 /// A page in the order of (time, id). The table is in the order of days: sorted by them first, the engine stops reading
@@ -164,8 +184,12 @@ impl Reports for ClickHouseReports {
         Box::pin(self.reach_rows(query))
     }
 
-    fn links<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
-        Box::pin(self.link_rows(filter))
+    fn links<'a>(&'a self, query: &'a LinksQuery) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
+        Box::pin(self.link_rows(query))
+    }
+
+    fn page_rows(&self) -> u32 {
+        EXPORT_PAGE_ROWS_CLICKHOUSE
     }
 
     fn events<'a>(

@@ -10,8 +10,8 @@ use crate::{
     core::{code::Code, event::Event, id::LaneId},
     io::clock::Clock,
     store::{
-        Batch, BoxFuture, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, Sink, SinkError,
-        Stored,
+        Batch, BoxFuture, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError, Reports, Sink,
+        SinkError, Stored,
     },
 };
 
@@ -93,8 +93,8 @@ impl Reports for LazyReports {
         Box::pin(async move { self.open().await?.reach(query).await })
     }
 
-    fn links<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
-        Box::pin(async move { self.open().await?.links(filter).await })
+    fn links<'a>(&'a self, query: &'a LinksQuery) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
+        Box::pin(async move { self.open().await?.links(query).await })
     }
 
     fn events<'a>(

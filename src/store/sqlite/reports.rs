@@ -10,7 +10,10 @@ use sqlx::{
 };
 
 use super::{
-    super::{BoxFuture, Dimension, EventCursor, Filter, LinkRow, ReachQuery, ReachRow, ReportError, Reports, in_order},
+    super::{
+        BoxFuture, Dimension, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError, Reports,
+        in_order,
+    },
     error::{Verdict, sort},
     record,
 };
@@ -149,9 +152,10 @@ impl SqliteReports {
         counts.hours("hour", filter)?;
         counts.codes(filter)?;
         counts.sql.push_str(&group);
+        let empty = ReachRow { unique_visitors: (!without_visitors).then_some(0), ..ReachRow::default() };
         let mut rows = BTreeMap::<Vec<String>, ReachRow>::new();
         for row in counts.all(&mut transaction).await? {
-            let entry = rows.entry(key(&row, by)?).or_default();
+            let entry = rows.entry(key(&row, by)?).or_insert_with(|| empty.clone());
             entry.views += number(&row, by.len())?;
             entry.clicks += number(&row, by.len() + 1)?;
             entry.shares += number(&row, by.len() + 2)?;
@@ -165,7 +169,8 @@ impl SqliteReports {
             visitors.codes(filter)?;
             visitors.sql.push_str(&group);
             for row in visitors.all(&mut transaction).await? {
-                rows.entry(key(&row, by)?).or_default().unique_visitors += number(&row, by.len())?;
+                let entry = rows.entry(key(&row, by)?).or_default();
+                *entry.unique_visitors.get_or_insert(0) += number(&row, by.len())?;
             }
         }
         if filter.is_time_only() && by.iter().all(|dimension| dimension.is_time()) {
@@ -173,14 +178,15 @@ impl SqliteReports {
             missing.hours("hour", filter)?;
             missing.sql.push_str(&group);
             for row in missing.all(&mut transaction).await? {
-                rows.entry(key(&row, by)?).or_default().missing += number(&row, by.len())?;
+                rows.entry(key(&row, by)?).or_insert_with(|| empty.clone()).missing += number(&row, by.len())?;
             }
         }
         transaction.rollback().await?;
         Ok(in_order(rows.into_iter().map(|(key, row)| ReachRow { key, ..row }).collect(), by))
     }
 
-    async fn link_rows(&self, filter: &Filter) -> Result<Vec<LinkRow>, ReportError> {
+    async fn link_rows(&self, query: &LinksQuery) -> Result<Vec<LinkRow>, ReportError> {
+        let LinksQuery { filter, without_visitors } = query;
         let mut transaction = self.pool.begin().await?;
         let mut counts = Statement::new(format!(
             "SELECT link, partner, ad, sum(iif(kind = 2 AND {COUNTED}, count, 0)), \
@@ -202,22 +208,24 @@ impl SqliteReports {
                 views: number(&row, 3)?,
                 clicks: number(&row, 4)?,
                 shares: number(&row, 5)?,
-                unique_visitors: 0,
+                unique_visitors: (!without_visitors).then_some(0),
                 not_counted: number(&row, 6)?,
                 last_click: row.try_get::<Option<i64>, _>(7)?.map(Millis),
             };
             rows.insert(key, line);
         }
-        let mut visitors = Statement::new(format!(
-            "SELECT ifnull(link, ''), ifnull(partner, ''), ifnull(ad, ''), count(DISTINCT visitor) \
-             FROM events WHERE kind IN (1, 2) AND {COUNTED}"
-        ));
-        visitors.hours("time_ms", filter)?;
-        visitors.codes(filter)?;
-        visitors.sql.push_str(" GROUP BY 1, 2, 3");
-        for row in visitors.all(&mut transaction).await? {
-            if let Some(line) = rows.get_mut(&(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)) {
-                line.unique_visitors = number(&row, 3)?;
+        if !without_visitors {
+            let mut visitors = Statement::new(format!(
+                "SELECT ifnull(link, ''), ifnull(partner, ''), ifnull(ad, ''), count(DISTINCT visitor) \
+                 FROM events WHERE kind IN (1, 2) AND {COUNTED}"
+            ));
+            visitors.hours("time_ms", filter)?;
+            visitors.codes(filter)?;
+            visitors.sql.push_str(" GROUP BY 1, 2, 3");
+            for row in visitors.all(&mut transaction).await? {
+                if let Some(line) = rows.get_mut(&(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)) {
+                    line.unique_visitors = Some(number(&row, 3)?);
+                }
             }
         }
         transaction.rollback().await?;
@@ -283,8 +291,8 @@ impl Reports for SqliteReports {
         Box::pin(self.reach_rows(query))
     }
 
-    fn links<'a>(&'a self, filter: &'a Filter) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
-        Box::pin(self.link_rows(filter))
+    fn links<'a>(&'a self, query: &'a LinksQuery) -> BoxFuture<'a, Result<Vec<LinkRow>, ReportError>> {
+        Box::pin(self.link_rows(query))
     }
 
     fn events<'a>(

@@ -16,7 +16,7 @@ use crate::{
     },
     io::clock::Clock,
     store::{
-        Batch, EventCursor, Filter, ReachQuery, Reports, Sink,
+        Batch, EventCursor, Filter, LinksQuery, ReachQuery, Reports, Sink,
         clickhouse::ClickHouseReports,
         model::{self, Model, START},
         sqlite::{FILE, SqliteReports, SqliteSink},
@@ -72,9 +72,10 @@ async fn compare(events: Vec<Event>, cut: usize, questions: &[ReachQuery], page:
         prop_assert_eq!(&sqlite.reach(question).await.unwrap(), &expected, "SQLite: {:?}", question);
         prop_assert_eq!(&clickhouse.reach(question).await.unwrap(), &expected, "ClickHouse: {:?}", question);
         let filter = &question.filter;
-        let expected = model.links(filter).await.unwrap();
-        prop_assert_eq!(&sqlite.links(filter).await.unwrap(), &expected, "SQLite: {:?}", filter);
-        prop_assert_eq!(&clickhouse.links(filter).await.unwrap(), &expected, "ClickHouse: {:?}", filter);
+        let links = LinksQuery { filter: filter.clone(), without_visitors: question.without_visitors };
+        let expected = model.links(&links).await.unwrap();
+        prop_assert_eq!(&sqlite.links(&links).await.unwrap(), &expected, "SQLite: {:?}", links);
+        prop_assert_eq!(&clickhouse.links(&links).await.unwrap(), &expected, "ClickHouse: {:?}", links);
         let expected = weighed(model.events(filter, None, 100_000).await.unwrap());
         prop_assert_eq!(&all_events(&sqlite, filter, page).await, &expected, "SQLite: {:?}", filter);
         prop_assert_eq!(&all_events(&clickhouse, filter, page).await, &expected, "ClickHouse: {:?}", filter);
