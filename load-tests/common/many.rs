@@ -153,6 +153,19 @@ impl Field {
             checks
                 .push((format!("sums of {name} without rows"), format!("SELECT count() FROM ({sums} EXCEPT {rows})")));
         }
+        let (by, seen) = ("program, link, partner", "kind IN ('click', 'view') AND class IN ('human', 'repeat')");
+        let of_rows = format!(
+            "SELECT toDate(time) AS day, {by}, uniqCombined64(visitor) AS n FROM events WHERE {seen} GROUP BY day, {by} HAVING n > 0"
+        );
+        let of_states = format!(
+            "SELECT day, {by}, uniqCombined64Merge(visitors) AS n FROM uniques GROUP BY day, {by} HAVING n > 0"
+        );
+        let ends =
+            |table: &str| format!("SELECT source, partition, max(offset) FROM {table} GROUP BY source, partition");
+        for (name, rows, sums) in [("uniques", of_rows, of_states), ("loaded", ends("events"), ends("loaded"))] {
+            let differ = format!("SELECT count() FROM (({rows} EXCEPT {sums}) UNION ALL ({sums} EXCEPT {rows}))");
+            checks.push((format!("lines of {name} that are not those of the rows"), differ));
+        }
         checks.push((
             "rows that are there twice".to_owned(),
             "SELECT count() - uniqExact(source, partition, offset) FROM events".to_owned(),
@@ -177,9 +190,15 @@ impl Loader {
         self.child.wait().expect("wait");
     }
 
+    /// Sends a signal: `STOP`, `CONT`, …
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill -{name}");
+    }
+
     /// SIGTERM, then its end.
     pub(crate) fn stop(mut self) -> bool {
-        let _ = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        self.signal("TERM");
         self.child.wait().is_ok_and(|status| status.success())
     }
 }
