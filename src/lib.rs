@@ -8,6 +8,7 @@
 //! |---|---|
 //! | 5 | [`app`], [`cli`] |
 //! | 4 | [`edge`], [`pump`], [`api`] |
+//! | 3 | [`referral`] |
 //! | 2 | [`catalog`], [`journal`], [`store`] |
 //! | 1 | [`links`], [`enrich`], [`io`], [`telemetry`], [`config`] |
 //! | 0 | [`core`], `testing` (the real stores, for tests) |
@@ -24,6 +25,7 @@ pub mod io;
 pub mod journal;
 pub mod links;
 pub mod pump;
+pub mod referral;
 pub mod store;
 pub mod telemetry;
 #[cfg(test)]

@@ -31,6 +31,22 @@ pub const DESCRIPTION_MAX_CHARS: usize = 2_000;
 pub const EMAIL_MAX_BYTES: usize = 254;
 /// Rules on one link.
 pub const RULES_MAX: usize = 32;
+
+/// The largest amount that anybody may be owed or have paid, minor units.
+pub const AMOUNT_MAX_MINOR: i64 = 1_000_000_000_000_000;
+/// Reward rules of a program.
+pub const REWARD_RULES_MAX: usize = 32;
+/// Characters of a gift's description.
+pub const GIFT_MAX_CHARS: usize = 500;
+/// How far apart rewards of `every` and events of `nth` may be, and how many a cap may allow.
+pub const NTH_MAX: u32 = 1_000_000;
+pub const MILESTONES_MAX: usize = 32;
+/// Days for which a reward may be held.
+pub const HOLD_MAX_DAYS: u32 = 3_650;
+/// Months for which further sales may earn.
+pub const RECURRING_MAX_MONTHS: u32 = 1_200;
+/// Parents above a partner that share in its credit.
+pub const PARENT_LEVELS: usize = 3;
 /// All rules of one link as JSON, bytes.
 pub const RULES_MAX_BYTES: usize = 256 * 1024;
 /// Values in one condition of a rule, and arms of a split.

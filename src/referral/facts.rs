@@ -1,0 +1,111 @@
+//! What is told about a person. Facts are ordered by the time at which they happened, then by their ids: never by arrival.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::{code::Code, id::EventId, money::Money, time::Millis};
+
+/// A fact's place in history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    pub at: Millis,
+    /// Tells apart what happened in the same millisecond, the same way every time.
+    pub id: FactId,
+}
+
+/// A fact's id: a UUIDv7, or 16 bytes derived from what the fact's source calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FactId(pub [u8; 16]);
+
+impl Serialize for FactId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for FactId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<FactId, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.map(FactId).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not 32 hexadecimal digits")))
+    }
+}
+
+/// Somebody who is credited: a partner, and by what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credited {
+    pub partner: Code,
+    pub link: Option<Code>,
+    pub ad: Option<Code>,
+    /// The click; none where a partner's code was given without one.
+    pub click: Option<EventId>,
+}
+
+/// A person left their name: a form, a registration, a call by the business's own program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lead {
+    pub place: Place,
+    /// Who is credited for this lead, by its [decision](super::attribution::decide).
+    pub credited: Option<Credited>,
+}
+
+/// A business event of a person: a sale, a subscription, anything with a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversion {
+    pub place: Place,
+    pub event: String,
+    pub money: Option<Money>,
+    /// Minor units that were paid back by now; at most `money`'s amount.
+    pub refunded: i64,
+    /// Taken back as a whole, also one without an amount.
+    pub reversed: bool,
+}
+
+impl Conversion {
+    /// What is left of it; `None`: it had no amount, or nothing is left.
+    pub fn net(&self) -> Option<Money> {
+        let money = self.money?;
+        let left = money.amount.saturating_sub(self.refunded);
+        (!self.reversed && left > 0).then_some(Money { amount: left, ..money })
+    }
+
+    /// Whether it was taken back as a whole.
+    pub fn is_gone(&self) -> bool {
+        self.reversed || self.money.is_some_and(|money| money.amount > 0 && self.refunded >= money.amount)
+    }
+}
+
+/// What somebody decided by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    pub place: Place,
+    pub verdict: Verdict,
+    pub note: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Qualify,
+    Reject,
+    /// Review: it is fine, whatever the signals say.
+    Approve,
+}
+
+/// All that is known of one person in one program, in any order.
+#[derive(Clone, Debug, Default)]
+pub struct Case {
+    pub leads: Vec<Lead>,
+    pub conversions: Vec<Conversion>,
+    pub rulings: Vec<Ruling>,
+}
+
+impl Case {
+    /// Puts everything into the order of history.
+    pub fn in_order(mut self) -> Case {
+        self.leads.sort_by_key(|lead| lead.place);
+        self.conversions.sort_by_key(|conversion| conversion.place);
+        self.rulings.sort_by_key(|ruling| ruling.place);
+        self
+    }
+}

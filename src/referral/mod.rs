@@ -1,0 +1,21 @@
+//! From click to reward: leads, attribution, qualification, rewards.
+//!
+//! **Promise.** What is told about a person — leads, conversions, refunds, rulings by hand — are facts, each with the time at
+//! which it happened. Everything else follows from them: who is credited, whether the referral qualified, what is owed. So
+//! the order in which facts arrive does not matter, and a fact that arrives twice changes nothing; what follows is computed
+//! anew with each fact, and written in the same transaction. What was paid out stays paid: a reward that was issued is never
+//! changed, only marked as reversed.
+//!
+//! Pure files take facts, terms and time as arguments and know no store:
+//!
+//! | file | |
+//! |---|---|
+//! | `facts` | what is told |
+//! | `attribution` | the candidates for the credit of a lead, who wins, and why each other one loses |
+//! | `outcome` | what follows for one referral: its standing, and what was earned |
+//! | `ledger` | what of it is granted: each n-th, milestones, caps, budgets, over all referrals of a partner or of a rule |
+
+pub mod attribution;
+pub mod facts;
+pub mod ledger;
+pub mod outcome;
