@@ -24,6 +24,7 @@
 //! | `sheet` | items as lines of CSV |
 //! | `write` `references` `bulk` | the one writer |
 //! | `read` | one, a page, all |
+//! | `record` | people, what is told about them, and what followed |
 //! | `token` | the admin token's hash |
 //! | `schema` `vendor` | migrations; SQLite and PostgreSQL |
 //! | `copy` | from one database to another |
@@ -61,6 +62,7 @@ mod link;
 mod partner;
 mod program;
 mod read;
+pub mod record;
 mod references;
 mod schema;
 mod share_link;

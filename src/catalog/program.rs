@@ -11,6 +11,7 @@ use crate::core::{
     code::Code,
     limits::{NAME_MAX_CHARS, WINDOW_MAX_DAYS},
     program::{Attribution, Status, WINDOW_DAYS},
+    terms::{self, Credit, Qualification, RewardRule},
     time::Millis,
 };
 
@@ -31,6 +32,18 @@ pub struct Program {
     pub window_days: u32,
     /// Domain of the cookie; null leaves it to the host that answered.
     pub domain: Option<String>,
+    /// Whose referral a person is when several partners brought them.
+    #[schema(required = false)]
+    pub credit: Credit,
+    /// When a referral qualifies.
+    #[schema(required = false)]
+    pub qualification: Qualification,
+    /// What is owed, and for what.
+    #[schema(required = false)]
+    pub rewards: Vec<RewardRule>,
+    /// What a partner's parent gets of the partner's rewards, its parent, and so on: basis points, at most three levels.
+    #[schema(required = false)]
+    pub parent_shares: Vec<u32>,
     #[schema(value_type = String, format = DateTime, read_only)]
     pub created_at: Millis,
     #[schema(value_type = String, format = DateTime, read_only)]
@@ -39,7 +52,18 @@ pub struct Program {
 
 impl Entity for Program {
     const KIND: Kind = Kind::Program;
-    const FIELDS: &'static [&'static str] = &["code", "name", "status", "attribution", "window_days", "domain"];
+    const FIELDS: &'static [&'static str] = &[
+        "code",
+        "name",
+        "status",
+        "attribution",
+        "window_days",
+        "domain",
+        "credit",
+        "qualification",
+        "rewards",
+        "parent_shares",
+    ];
     const COLUMNS: &'static [&'static str] = Self::FIELDS;
     const SEARCHED: &'static [&'static str] = &["code", "name"];
 
@@ -52,9 +76,22 @@ impl Entity for Program {
             attribution: reader.word("attribution", Attribution::default(), Attribution::WORDS, Attribution::from_word),
             window_days: reader.number("window_days", 1..=WINDOW_MAX_DAYS).map_or(WINDOW_DAYS, |days| days as u32),
             domain: reader.domain("domain"),
+            credit: reader.word("credit", Credit::default(), Credit::WORDS, Credit::from_word),
+            qualification: reader.json("qualification"),
+            rewards: reader.json("rewards"),
+            parent_shares: reader.json("parent_shares"),
             created_at: Millis(0),
             updated_at: Millis(0),
         };
+        for (field, checked) in [
+            ("qualification", program.qualification.check()),
+            ("rewards", terms::check_rewards(&program.rewards)),
+            ("parent_shares", terms::check_parent_shares(&program.parent_shares)),
+        ] {
+            if let Err(error) = checked {
+                reader.mistake(format!("{field}{}", error.field), error.problem);
+            }
+        }
         Some(Program { code: code?, ..program })
     }
 
@@ -65,6 +102,10 @@ impl Entity for Program {
         row.text(self.attribution.word());
         row.integer(i64::from(self.window_days));
         row.optional_text(self.domain.as_deref());
+        row.text(self.credit.word());
+        row.text(&serde_json::to_string(&self.qualification).unwrap_or_default());
+        row.json(&self.rewards);
+        row.json(&self.parent_shares);
     }
 
     fn from_row(row: &mut RowReader<'_>) -> Result<Program, CatalogError> {
@@ -75,6 +116,10 @@ impl Entity for Program {
             attribution: row.word(Attribution::from_word)?,
             window_days: u32::try_from(row.integer()?).unwrap_or(WINDOW_DAYS),
             domain: row.optional_text()?.map(str::to_owned),
+            credit: row.word(Credit::from_word)?,
+            qualification: row.json()?,
+            rewards: row.json()?,
+            parent_shares: row.json()?,
             created_at: Millis(row.integer()?),
             updated_at: Millis(row.integer()?),
         })
@@ -100,6 +145,15 @@ impl Entity for Program {
             self.attribution.word().to_owned(),
             self.window_days.to_string(),
             self.domain.clone().unwrap_or_default(),
+            self.credit.word().to_owned(),
+            json_cell(&self.qualification, self.qualification == Qualification::default()),
+            json_cell(&self.rewards, self.rewards.is_empty()),
+            json_cell(&self.parent_shares, self.parent_shares.is_empty()),
         ]
     }
+}
+
+/// A value as a cell of a sheet: what says nothing is empty.
+fn json_cell<T: Serialize>(value: &T, nothing: bool) -> String {
+    if nothing { String::new() } else { serde_json::to_string(value).unwrap_or_default() }
 }

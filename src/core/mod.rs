@@ -6,6 +6,7 @@ pub mod code;
 pub mod cookie;
 pub mod duration;
 pub mod event;
+pub mod fact;
 pub mod id;
 pub mod key;
 pub mod limits;

@@ -41,6 +41,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 words!(Attribution { FirstTouch = "first_touch", LastTouch = "last_touch" });
 words!(Status { Active = "active", Pending = "pending", Paused = "paused", Rejected = "rejected" });
 

@@ -123,7 +123,43 @@ pub enum Period {
     Year,
 }
 
-/// What is owed.
+super::program::words!(Credit { First = "first", Latest = "latest" });
+
+/// Who gets a reward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    Partner,
+    Invited,
+}
+
+super::program::words!(Side { Partner = "partner", Invited = "invited" });
+
+/// What somebody is owed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Owed {
+    Money(Money),
+    Gift(String),
+}
+
+/// Where a reward stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RewardState {
+    /// Earned, and the referral has not qualified or is being looked at.
+    Pending,
+    /// Owed, and not due before a date.
+    Held,
+    Due,
+    Issued,
+    /// Not owed after all.
+    Reversed,
+}
+
+super::program::words!(RewardState { Pending = "pending", Held = "held", Due = "due", Issued = "issued", Reversed = "reversed" });
+
+/// What is promised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RewardValue {

@@ -8,9 +8,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::Credited;
 use crate::core::{
     code::Code,
+    fact::Credited,
     id::EventId,
     program::Attribution,
     time::{DAY_MS, Millis},

@@ -27,6 +27,15 @@ pub enum Withheld {
 }
 
 impl Withheld {
+    /// As it is stored.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Withheld::NotThisTime => "not_this_time",
+            Withheld::Cap => "cap",
+            Withheld::Budget => "budget",
+        }
+    }
+
     pub const fn words(self) -> &'static str {
         match self {
             Withheld::NotThisTime => "the rule rewards only some of a partner's referrals, and this is not one of them",
@@ -48,6 +57,18 @@ pub struct OfPartner<'a> {
 impl<'a> OfPartner<'a> {
     pub fn new(rule: &'a RewardRule) -> OfPartner<'a> {
         OfPartner { rule, times: 0, period: None, granted_in_period: 0 }
+    }
+
+    /// Goes on behind entries that are known by their sums: how many took a place, and how many of these were granted in the
+    /// period that holds `at`.
+    pub fn behind(rule: &'a RewardRule, at: Millis, times: u32, granted_in_period: u32) -> OfPartner<'a> {
+        let period = rule.cap_period.map(|period| beginning(period, at));
+        OfPartner { rule, times, period, granted_in_period }
+    }
+
+    /// Since when what was granted counts against the cap for something at `at`.
+    pub fn counts_since(rule: &RewardRule, at: Millis) -> Millis {
+        rule.cap_period.map_or(Millis(i64::MIN), |period| beginning(period, at))
     }
 
     /// Whether the rule looks at other referrals of the partner at all.
@@ -91,7 +112,12 @@ pub struct OfRule {
 
 impl OfRule {
     pub fn new(rule: &RewardRule) -> OfRule {
-        OfRule { budget: rule.budget, spent: 0 }
+        OfRule::behind(rule, 0)
+    }
+
+    /// Goes on when so much was granted, in minor units of the budget's currency.
+    pub const fn behind(rule: &RewardRule, spent: i64) -> OfRule {
+        OfRule { budget: rule.budget, spent }
     }
 
     pub fn next(&mut self, entry: Entry) -> Result<(), Withheld> {

@@ -6,16 +6,24 @@
 //! anew with each fact, and written in the same transaction. What was paid out stays paid: a reward that was issued is never
 //! changed, only marked as reversed.
 //!
-//! Pure files take facts, terms and time as arguments and know no store:
-//!
 //! | file | |
 //! |---|---|
-//! | `facts` | what is told |
 //! | `attribution` | the candidates for the credit of a lead, who wins, and why each other one loses |
 //! | `outcome` | what follows for one referral: its standing, and what was earned |
 //! | `ledger` | what of it is granted: each n-th, milestones, caps, budgets, over all referrals of a partner or of a rule |
+//! | `reward` | what becomes of a reward that was computed again |
+//! | `told` | what somebody tells us, checked |
+//! | `desk` | the doors: a fact comes in, in one transaction with what follows |
+//! | `follow` | what follows, brought into the record |
+//!
+//! All but the last two are pure: they take facts, terms and time as arguments and know no store.
 
 pub mod attribution;
-pub mod facts;
+pub mod desk;
+mod follow;
 pub mod ledger;
 pub mod outcome;
+mod reward;
+pub mod told;
+
+pub use desk::{Desk, DeskError};

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Case, Conversion, Credited, FactId, Lead, Verdict};
 use crate::core::{
     code::Code,
+    fact::{Case, Conversion, Credited, FactId, Lead, Verdict},
     money::Money,
-    terms::{Credit, Qualification, QualifyOn, RewardOn, RewardRule, RewardTo, RewardValue},
+    terms::{Credit, Owed, Qualification, QualifyOn, RewardOn, RewardRule, RewardTo, RewardValue, Side},
     time::{DAY_MS, Millis},
 };
 
@@ -34,14 +34,6 @@ pub enum Standing {
     },
 }
 
-/// Who gets a reward.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    Partner,
-    Invited,
-}
-
 /// Something that a rule owes for something that happened. What it is owed for and to whom makes its identity: however
 /// often it is computed, it is the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,13 +48,6 @@ pub struct Earned {
     pub held_until: Millis,
     /// Why it is not owed after all.
     pub reversed: Option<&'static str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Owed {
-    Money(Money),
-    Gift(String),
 }
 
 /// What follows.
@@ -229,10 +214,8 @@ const fn sides(to: RewardTo) -> &'static [Side] {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{
-        super::facts::{Place, Ruling},
-        *,
-    };
+    use super::*;
+    use crate::core::fact::{Place, Ruling};
 
     const DAY: i64 = DAY_MS;
 

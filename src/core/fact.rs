@@ -1,8 +1,8 @@
-//! What is told about a person. Facts are ordered by the time at which they happened, then by their ids: never by arrival.
+//! What is told about a person: leads, conversions, rulings. Facts are ordered by the time at which they happened, then by their ids: never by arrival.
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::{code::Code, id::EventId, money::Money, time::Millis};
+use super::{code::Code, id::EventId, money::Money, time::Millis};
 
 /// A fact's place in history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -16,18 +16,30 @@ pub struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FactId(pub [u8; 16]);
 
+/// As a UUID.
+impl std::fmt::Display for FactId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        EventId(self.0).fmt(f)
+    }
+}
+
+impl std::str::FromStr for FactId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<FactId, uuid::Error> {
+        text.parse::<EventId>().map(|id| FactId(id.0))
+    }
+}
+
 impl Serialize for FactId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&data_encoding::HEXLOWER.encode(&self.0))
+        serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for FactId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<FactId, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
-        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-        bytes.map(FactId).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not 32 hexadecimal digits")))
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -45,7 +57,7 @@ pub struct Credited {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lead {
     pub place: Place,
-    /// Who is credited for this lead, by its [decision](super::attribution::decide).
+    /// Who is credited for this lead, by its decision.
     pub credited: Option<Credited>,
 }
 
@@ -91,6 +103,8 @@ pub enum Verdict {
     /// Review: it is fine, whatever the signals say.
     Approve,
 }
+
+super::program::words!(Verdict { Qualify = "qualify", Reject = "reject", Approve = "approve" });
 
 /// All that is known of one person in one program, in any order.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,295 @@
+//! Facts: written once, never changed. What is told again under the same name is found, and compared by a digest.
+
+use sqlx::{Row, any::AnyRow};
+
+use super::{
+    super::CatalogError,
+    Recording,
+    contact::{ContactId, Known, id},
+};
+use crate::core::{
+    code::Code,
+    fact::{Case, Conversion, Credited, FactId, Lead, Place, Ruling, Verdict},
+    id::EventId,
+    money::Money,
+    time::Millis,
+};
+
+/// Whether a fact is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    New(FactId),
+    /// It was told before, in the same words.
+    Again(FactId),
+    /// Something else was told under this name.
+    Otherwise(FactId),
+}
+
+#[derive(Clone, Debug)]
+pub struct LeadRow {
+    pub program: Code,
+    pub contact: ContactId,
+    pub click: Option<EventId>,
+    /// A JSON object.
+    pub metadata: String,
+    /// Who was credited, as JSON: [`Credited`] or null, and the decision.
+    pub credited: Option<Credited>,
+    pub decision: String,
+    pub at: Millis,
+}
+
+#[derive(Clone, Debug)]
+pub struct ConversionRow {
+    /// What makes it the same one when it is told again.
+    pub invoice: Option<String>,
+    /// `None`: nobody knows yet who it is.
+    pub contact: Option<ContactId>,
+    /// By what the person was told: `email`, `external`, `click` or `referral`, and the value.
+    pub told_by: &'static str,
+    pub told_as: String,
+    pub program: Option<Code>,
+    pub event: String,
+    pub money: Option<Money>,
+    /// Who told it: `api`, `stripe`, …
+    pub source: String,
+    /// Of everything that was told.
+    pub digest: String,
+    pub at: Millis,
+}
+
+#[derive(Clone, Debug)]
+pub struct RefundRow {
+    /// A name that its source gives it; a second refund of that name is the same.
+    pub id: FactId,
+    pub invoice: String,
+    /// Minor units of the conversion's currency; `None`: all of it.
+    pub amount: Option<i64>,
+    pub reason: String,
+    pub digest: String,
+    pub at: Millis,
+}
+
+#[derive(Clone, Debug)]
+pub struct RulingRow {
+    pub program: Code,
+    pub contact: ContactId,
+    pub verdict: Verdict,
+    pub note: String,
+    pub at: Millis,
+}
+
+impl Recording {
+    pub async fn lead(&mut self, lead: &LeadRow) -> Result<FactId, CatalogError> {
+        let id = self.fresh_id()?;
+        let credited = serde_json::to_string(&lead.credited).unwrap_or_default();
+        sqlx::query(
+            "INSERT INTO leads (id, program, contact, click, metadata, credited, decision, at_ms, told_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        )
+        .bind(id.to_string())
+        .bind(lead.program.to_string())
+        .bind(lead.contact.to_string())
+        .bind(lead.click.map(|click| click.to_string()))
+        .bind(lead.metadata.clone())
+        .bind(credited)
+        .bind(lead.decision.clone())
+        .bind(lead.at.0)
+        .bind(self.now().0)
+        .execute(&mut *self.writing.tx)
+        .await?;
+        Ok(id)
+    }
+
+    /// Conversions that waited for this person, or for a lead with this click, are theirs now.
+    pub async fn match_conversions(
+        &mut self,
+        contact: ContactId,
+        names: &[(Known, &str)],
+        click: Option<EventId>,
+    ) -> Result<(), CatalogError> {
+        let click = click.map(|click| click.to_string());
+        let told = names.iter().map(|(kind, value)| (kind.word(), *value));
+        for (kind, value) in told.chain(click.as_deref().map(|click| ("click", click))) {
+            sqlx::query("UPDATE conversions SET contact = $1 WHERE contact IS NULL AND told_by = $2 AND told_as = $3")
+                .bind(contact.to_string())
+                .bind(kind)
+                .bind(value.to_owned())
+                .execute(&mut *self.writing.tx)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Whose lead came with this click; the earliest one's.
+    pub async fn contact_of_click(&mut self, click: EventId) -> Result<Option<ContactId>, CatalogError> {
+        let row = sqlx::query("SELECT contact FROM leads WHERE click = $1 ORDER BY at_ms, id LIMIT 1")
+            .bind(click.to_string())
+            .fetch_optional(&mut *self.writing.tx)
+            .await?;
+        row.map(|row| id(&row, 0)).transpose()
+    }
+
+    pub async fn conversion(&mut self, told: &ConversionRow) -> Result<Told, CatalogError> {
+        if let Some(invoice) = &told.invoice {
+            let row = sqlx::query("SELECT id, digest FROM conversions WHERE invoice = $1")
+                .bind(invoice.clone())
+                .fetch_optional(&mut *self.writing.tx)
+                .await?;
+            if let Some(row) = row {
+                return again(&row, &told.digest);
+            }
+        }
+        let id = self.fresh_id()?;
+        sqlx::query(
+            "INSERT INTO conversions (id, invoice, contact, told_by, told_as, program, event, amount, currency, source, \
+             digest, at_ms, told_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        )
+        .bind(id.to_string())
+        .bind(told.invoice.clone())
+        .bind(told.contact.map(|contact| contact.to_string()))
+        .bind(told.told_by)
+        .bind(told.told_as.clone())
+        .bind(told.program.as_ref().map(Code::to_string))
+        .bind(told.event.clone())
+        .bind(told.money.map(|money| money.amount))
+        .bind(told.money.map(|money| money.currency.code()))
+        .bind(told.source.clone())
+        .bind(told.digest.clone())
+        .bind(told.at.0)
+        .bind(self.now().0)
+        .execute(&mut *self.writing.tx)
+        .await?;
+        Ok(Told::New(id))
+    }
+
+    pub async fn refund(&mut self, told: &RefundRow) -> Result<Told, CatalogError> {
+        let row = sqlx::query("SELECT id, digest FROM refunds WHERE id = $1")
+            .bind(told.id.to_string())
+            .fetch_optional(&mut *self.writing.tx)
+            .await?;
+        if let Some(row) = row {
+            return again(&row, &told.digest);
+        }
+        sqlx::query(
+            "INSERT INTO refunds (id, invoice, amount, reason, digest, at_ms, told_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(told.id.to_string())
+        .bind(told.invoice.clone())
+        .bind(told.amount)
+        .bind(told.reason.clone())
+        .bind(told.digest.clone())
+        .bind(told.at.0)
+        .bind(self.now().0)
+        .execute(&mut *self.writing.tx)
+        .await?;
+        Ok(Told::New(told.id))
+    }
+
+    /// Whose conversion has this invoice; `None`: there is none, or nobody knows whose.
+    pub async fn contact_of_invoice(&mut self, invoice: &str) -> Result<Option<ContactId>, CatalogError> {
+        let row = sqlx::query("SELECT contact FROM conversions WHERE invoice = $1 AND contact IS NOT NULL")
+            .bind(invoice.to_owned())
+            .fetch_optional(&mut *self.writing.tx)
+            .await?;
+        row.map(|row| id(&row, 0)).transpose()
+    }
+
+    pub async fn ruling(&mut self, ruling: &RulingRow) -> Result<FactId, CatalogError> {
+        let id = self.fresh_id()?;
+        sqlx::query(
+            "INSERT INTO rulings (id, program, contact, verdict, note, at_ms, told_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(id.to_string())
+        .bind(ruling.program.to_string())
+        .bind(ruling.contact.to_string())
+        .bind(ruling.verdict.word())
+        .bind(ruling.note.clone())
+        .bind(ruling.at.0)
+        .bind(self.now().0)
+        .execute(&mut *self.writing.tx)
+        .await?;
+        Ok(id)
+    }
+
+    /// The programs in which a contact has left a lead.
+    pub async fn programs_of(&mut self, contact: ContactId) -> Result<Vec<Code>, CatalogError> {
+        let rows = sqlx::query("SELECT DISTINCT program FROM leads WHERE contact = $1 ORDER BY program")
+            .bind(contact.to_string())
+            .fetch_all(&mut *self.writing.tx)
+            .await?;
+        rows.iter().map(|row| code(row.try_get(0)?)).collect()
+    }
+
+    /// All that is known of a person in a program.
+    pub async fn case(&mut self, contact: ContactId, program: &Code) -> Result<Case, CatalogError> {
+        let (contact, program) = (contact.to_string(), program.to_string());
+        let leads = sqlx::query("SELECT id, at_ms, credited FROM leads WHERE contact = $1 AND program = $2")
+            .bind(contact.clone())
+            .bind(program.clone())
+            .fetch_all(&mut *self.writing.tx)
+            .await?;
+        // Refunds of a conversion beyond its amount are as good as the amount.
+        let conversions = sqlx::query(
+            "SELECT c.id, c.at_ms, c.event, c.amount, c.currency, \
+             CAST(COALESCE((SELECT sum(r.amount) FROM refunds AS r WHERE r.invoice = c.invoice), 0) AS BIGINT), \
+             CAST((SELECT count(*) FROM refunds AS r WHERE r.invoice = c.invoice AND r.amount IS NULL) AS BIGINT) \
+             FROM conversions AS c WHERE c.contact = $1 AND (c.program IS NULL OR c.program = $2)",
+        )
+        .bind(contact.clone())
+        .bind(program.clone())
+        .fetch_all(&mut *self.writing.tx)
+        .await?;
+        let rulings = sqlx::query("SELECT id, at_ms, verdict, note FROM rulings WHERE contact = $1 AND program = $2")
+            .bind(contact)
+            .bind(program)
+            .fetch_all(&mut *self.writing.tx)
+            .await?;
+        Ok(Case {
+            leads: leads.iter().map(lead).collect::<Result<_, _>>()?,
+            conversions: conversions.iter().map(conversion).collect::<Result<_, _>>()?,
+            rulings: rulings.iter().map(ruling).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn again(row: &AnyRow, digest: &str) -> Result<Told, CatalogError> {
+    let (known, told): (FactId, &str) = (id(row, 0)?, row.try_get(1)?);
+    Ok(if told == digest { Told::Again(known) } else { Told::Otherwise(known) })
+}
+
+pub(super) fn code(text: &str) -> Result<Code, CatalogError> {
+    text.parse().map_err(|problem| CatalogError::Corrupt(format!("`{text}` {problem}")))
+}
+
+pub(super) fn money(amount: Option<i64>, currency: Option<&str>) -> Result<Option<Money>, CatalogError> {
+    let Some((amount, currency)) = amount.zip(currency) else { return Ok(None) };
+    let currency = currency.parse().map_err(|problem| CatalogError::Corrupt(format!("{problem}")))?;
+    Ok(Some(Money::new(amount, currency)))
+}
+
+fn place(row: &AnyRow) -> Result<Place, CatalogError> {
+    Ok(Place { id: id(row, 0)?, at: Millis(row.try_get(1)?) })
+}
+
+fn lead(row: &AnyRow) -> Result<Lead, CatalogError> {
+    let credited: &str = row.try_get(2)?;
+    let credited = serde_json::from_str(credited).map_err(|p| CatalogError::Corrupt(format!("`{credited}`: {p}")))?;
+    Ok(Lead { place: place(row)?, credited })
+}
+
+fn conversion(row: &AnyRow) -> Result<Conversion, CatalogError> {
+    let all: i64 = row.try_get(6)?;
+    Ok(Conversion {
+        place: place(row)?,
+        event: row.try_get(2)?,
+        money: money(row.try_get(3)?, row.try_get(4)?)?,
+        refunded: row.try_get(5)?,
+        reversed: all > 0,
+    })
+}
+
+fn ruling(row: &AnyRow) -> Result<Ruling, CatalogError> {
+    let word: &str = row.try_get(2)?;
+    let verdict = Verdict::from_word(word).ok_or_else(|| CatalogError::Corrupt(format!("`{word}` is no verdict")))?;
+    Ok(Ruling { place: place(row)?, verdict, note: row.try_get(3)? })
+}

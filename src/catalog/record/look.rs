@@ -1,0 +1,114 @@
+//! What others read of the record: one referral with its decisions, pages of referrals and rewards.
+
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::{
+    super::{Catalog, CatalogError, Page},
+    contact::{self, Contact},
+    followed::{REFERRAL_COLUMNS, REWARD_COLUMNS, ReferralRow, RewardRow, referral, reward},
+};
+use crate::core::fact::FactId;
+
+/// A referral and the person it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ReferralView {
+    #[serde(flatten)]
+    pub referral: ReferralRow,
+    pub person: Contact,
+}
+
+/// Which rewards are wanted. Texts that are `None` do not matter.
+#[derive(Clone, Debug, Default)]
+pub struct RewardQuery {
+    pub state: Option<String>,
+    pub program: Option<String>,
+    pub partner: Option<String>,
+    pub referral: Option<String>,
+    /// The `next` of the page before.
+    pub cursor: Option<String>,
+    pub limit: u32,
+}
+
+fn not_found(kind: &'static str, code: FactId) -> CatalogError {
+    CatalogError::NotFound { kind, code: code.to_string() }
+}
+
+/// A page of what came in one row more than asked for.
+fn page<T>(mut items: Vec<T>, limit: u32, id: impl Fn(&T) -> FactId) -> Page<T> {
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let next = items.last().filter(|_| more).map(|last| id(last).to_string());
+    Page { items, next }
+}
+
+impl Catalog {
+    pub async fn referral(&self, wanted: FactId) -> Result<ReferralView, CatalogError> {
+        let sql = format!("SELECT {REFERRAL_COLUMNS} FROM referrals WHERE id = $1");
+        let rows = self.rows(sqlx::query(AssertSqlSafe(sql)).bind(wanted.to_string())).await?;
+        let found = referral(rows.first().ok_or_else(|| not_found("referral", wanted))?)?;
+        let sql = format!("SELECT {} FROM contacts WHERE id = $1", contact::COLUMNS);
+        let rows = self.rows(sqlx::query(AssertSqlSafe(sql)).bind(found.contact.to_string())).await?;
+        let person = contact::from_row(rows.first().ok_or_else(|| not_found("contact", found.contact))?)?;
+        Ok(ReferralView { referral: found, person })
+    }
+
+    /// The decisions on the leads of a referral, as JSON, in the order of history.
+    pub async fn decisions(&self, of: &ReferralRow) -> Result<Vec<String>, CatalogError> {
+        let query = sqlx::query("SELECT decision FROM leads WHERE contact = $1 AND program = $2 ORDER BY at_ms, id");
+        let rows = self.rows(query.bind(of.contact.to_string()).bind(of.program.to_string())).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// Rewards, the oldest first.
+    pub async fn rewards(&self, wanted: &RewardQuery) -> Result<Page<RewardRow>, CatalogError> {
+        let mut conditions = vec!["1 = 1".to_owned()];
+        let mut values = Vec::new();
+        let after = wanted.cursor.as_ref();
+        for (condition, value) in [
+            ("state = ", &wanted.state),
+            ("program = ", &wanted.program),
+            ("partner = ", &wanted.partner),
+            ("referral = ", &wanted.referral),
+        ] {
+            if let Some(value) = value {
+                values.push(value.clone());
+                conditions.push(format!("{condition}${}", values.len()));
+            }
+        }
+        if let Some(after) = after {
+            values.push(after.clone());
+            conditions.push(format!("id > ${}", values.len()));
+        }
+        let sql = format!(
+            "SELECT {REWARD_COLUMNS} FROM rewards WHERE {} ORDER BY id LIMIT {}",
+            conditions.join(" AND "),
+            wanted.limit + 1
+        );
+        let query = values.into_iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, value| query.bind(value));
+        let rows = self.rows(query).await?;
+        let items = rows.iter().map(reward).collect::<Result<Vec<_>, _>>()?;
+        Ok(page(items, wanted.limit, |reward| reward.id))
+    }
+
+    /// Referrals, the oldest first; of a program and a partner where they are given.
+    pub async fn referrals(
+        &self,
+        program: Option<&str>,
+        partner: Option<&str>,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<ReferralRow>, CatalogError> {
+        let sql = format!(
+            "SELECT {REFERRAL_COLUMNS} FROM referrals WHERE ($1 = '' OR program = $1) AND ($2 = '' OR partner = $2) \
+             AND id > $3 ORDER BY id LIMIT {}",
+            limit + 1
+        );
+        let query = [program, partner, cursor]
+            .into_iter()
+            .fold(sqlx::query(AssertSqlSafe(sql)), |query, value| query.bind(value.unwrap_or_default().to_owned()));
+        let rows = self.rows(query).await?;
+        let items = rows.iter().map(referral).collect::<Result<Vec<_>, _>>()?;
+        Ok(page(items, limit, |referral| referral.id))
+    }
+}

@@ -1,0 +1,90 @@
+//! The operating record: contacts, facts about them, and the referrals and rewards that followed.
+//!
+//! A [`Recording`] is one transaction. Whoever takes a fact in writes it and everything that follows from it in the same one:
+//! what follows is never older or younger than the facts. Recordings come one after the other, also from several machines:
+//! the first statement of each locks one row. So what one of them reads stays true until it commits.
+//!
+//! | file | |
+//! |---|---|
+//! | `contact` | people: found by what they are known by, and made one when two turn out to be |
+//! | `fact` | leads, conversions, refunds, rulings |
+//! | `followed` | referrals and rewards |
+//! | `answer` | answers under an Idempotency-Key |
+//! | `look` | what others read: one, and pages of a list |
+
+use serde_json::Value;
+
+use super::{Catalog, CatalogError, outbox::Entry, write::Writing};
+use crate::core::{code::Code, event::Event, fact::FactId, id::EventId, time::Millis};
+
+mod answer;
+mod contact;
+mod fact;
+mod followed;
+mod look;
+
+pub use answer::{Answer, Answered};
+pub use contact::{Contact, ContactId, Known, Person};
+pub use fact::{ConversionRow, LeadRow, RefundRow, RulingRow, Told};
+pub use followed::{ReferralRow, RewardRow};
+pub use look::{ReferralView, RewardQuery};
+
+/// One transaction of the record. Dropping it takes everything back.
+#[derive(Debug)]
+pub struct Recording {
+    writing: Writing,
+}
+
+impl Catalog {
+    /// Begins to record.
+    pub async fn record(&self) -> Result<Recording, CatalogError> {
+        Ok(Recording { writing: Writing::begin_facts(self).await? })
+    }
+}
+
+impl Recording {
+    /// The time of this transaction.
+    pub fn now(&self) -> Millis {
+        self.writing.now
+    }
+
+    /// A new id of this transaction's time.
+    pub fn fresh_id(&self) -> Result<FactId, CatalogError> {
+        Ok(FactId(EventId::new(self.now(), crate::io::random::bytes::<10>()?).0))
+    }
+
+    /// Tells webhooks of something.
+    pub async fn tell(&mut self, kind: &'static str, program: &Code, data: Value) -> Result<(), CatalogError> {
+        self.tell_all(kind, program, data, None).await
+    }
+
+    /// The same, and the event store too.
+    pub async fn tell_event(
+        &mut self,
+        kind: &'static str,
+        program: &Code,
+        data: Value,
+        event: Event,
+    ) -> Result<(), CatalogError> {
+        self.tell_all(kind, program, data, Some(event)).await
+    }
+
+    async fn tell_all(
+        &mut self,
+        kind: &'static str,
+        program: &Code,
+        data: Value,
+        event: Option<Event>,
+    ) -> Result<(), CatalogError> {
+        let entry = Entry { kind, program: program.to_string(), body: data.to_string(), event };
+        self.writing.tell(entry).await
+    }
+
+    pub async fn commit(self) -> Result<(), CatalogError> {
+        self.writing.commit().await
+    }
+
+    pub async fn rollback(self) -> Result<(), CatalogError> {
+        self.writing.rollback().await
+    }
+}
