@@ -1,0 +1,452 @@
+//! The doors: a fact comes in. It is written with everything that follows from it, in one transaction, and told to webhooks
+//! and the event store in the same one.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    attribution::{Candidate, Decision, Rules, Source, Verdict, decide},
+    follow::{self, follow},
+    told::{ToldConversion, ToldLead, ToldRefund, Whose},
+};
+use crate::{
+    catalog::{
+        Catalog, CatalogError, Mistake, Partner, Program,
+        record::{ContactId, ConversionRow, Known, LeadRow, Recording, RefundRow, ReferralRow, RewardRow, RulingRow, Told},
+    },
+    core::{
+        code::Code,
+        cookie::Cookie,
+        event::{Event, Kind},
+        fact::{self, FactId},
+        id::EventId,
+        key::KeyRing,
+        program::Status,
+        terms::RewardState,
+        time::Millis,
+        token::Token,
+        touch::Touch,
+    },
+    io::clock::Clock,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Something else was told under this name before; this is what is known.
+    #[error("{what} `{name}` was told before, and otherwise: give another {what}, or tell the same")]
+    Conflict { what: &'static str, name: String, known: serde_json::Value },
+}
+
+impl DeskError {
+    fn mistake(field: &str, problem: impl Into<String>) -> DeskError {
+        DeskError::Catalog(CatalogError::Invalid(vec![Mistake::new(field, problem)]))
+    }
+}
+
+/// What became of a lead.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct LeadAnswer {
+    #[schema(value_type = String)]
+    pub lead: FactId,
+    #[schema(value_type = String)]
+    pub contact: ContactId,
+    /// `None`: nobody brought this person.
+    pub referral: Option<ReferralRow>,
+    /// Why, in words.
+    pub attribution: Vec<String>,
+}
+
+/// What became of a conversion or a refund.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct FactAnswer {
+    #[schema(value_type = String)]
+    pub id: FactId,
+    /// It was told before.
+    pub again: bool,
+    /// Referrals that it counts for.
+    pub referrals: Vec<ReferralRow>,
+    /// Why it counts for none.
+    pub unmatched: Option<String>,
+}
+
+/// Takes facts in. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    catalog: Catalog,
+    keys: Arc<ArcSwap<KeyRing>>,
+    clock: Clock,
+}
+
+impl Desk {
+    pub fn new(catalog: Catalog, keys: Arc<ArcSwap<KeyRing>>, clock: Clock) -> Desk {
+        Desk { catalog, keys, clock }
+    }
+
+    pub async fn lead(&self, told: &ToldLead) -> Result<LeadAnswer, DeskError> {
+        let mut record = self.catalog.record().await?;
+        let answer = self.take_lead(&mut record, told).await?;
+        record.commit().await?;
+        Ok(answer)
+    }
+
+    async fn take_lead(&self, record: &mut Recording, told: &ToldLead) -> Result<LeadAnswer, DeskError> {
+        let Some(program) = record.program(&told.program).await? else {
+            return Err(DeskError::mistake("program", format!("there is no program `{}`", told.program)));
+        };
+        let at = told.at.unwrap_or_else(|| record.now());
+        let (click, visitor, candidates) = self.candidates(told, at)?;
+        let decision = judge(record, &program, candidates, at).await?;
+        let (contact, _) = record.contact(&told.person).await?;
+        if let Some(visitor) = visitor {
+            record.bind_visitor(contact, visitor).await?;
+        }
+        let credited = decision.credited();
+        let row = LeadRow {
+            program: told.program.clone(),
+            contact,
+            click,
+            metadata: told.metadata.clone(),
+            credited: credited.clone(),
+            decision: serde_json::to_string(&decision).unwrap_or_default(),
+            at,
+        };
+        let lead = record.lead(&row).await?;
+        let names: Vec<(Known, &str)> = [
+            (Known::Email, told.person.email.as_deref()),
+            (Known::External, told.person.external.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(kind, value)| Some((kind, value?)))
+        .collect();
+        record.match_conversions(contact, &names, click).await?;
+        let data = json!({ "id": lead, "program": told.program, "contact": contact, "credited": credited, "at": at });
+        let event = self.event(record, Kind::Lead, lead, at, &told.program, credited.as_ref())?;
+        record.tell_event("lead.created", &told.program, data, event).await?;
+        follow(record, contact).await?;
+        let referral = record.referral_of(contact, &told.program).await?;
+        Ok(LeadAnswer { lead, contact, referral, attribution: decision.in_words() })
+    }
+
+    /// What the lead says of who brought the person: the click, the visitor, and all candidates.
+    fn candidates(
+        &self,
+        told: &ToldLead,
+        at: Millis,
+    ) -> Result<(Option<EventId>, Option<crate::core::id::VisitorId>, Vec<Candidate>), DeskError> {
+        let keys = self.keys.load();
+        let mut candidates = Vec::new();
+        let mut click = None;
+        if let Some(token) = told.token.as_deref().and_then(|text| Token::decode(text.as_bytes(), &keys)) {
+            click = Some(token.click);
+            candidates.extend(by_token(&token, &told.program));
+        }
+        let cookie = told.cookie.as_deref().and_then(|text| Cookie::decode(text.as_bytes(), &keys, self.clock.now()));
+        if let Some((first, last)) = cookie.as_ref().and_then(|cookie| cookie.touches) {
+            candidates.push(by_touch(&first));
+            if first != last {
+                candidates.push(by_touch(&last));
+            }
+        }
+        if let Some(partner) = &told.partner {
+            candidates.push(Candidate {
+                source: Source::Code,
+                partner: partner.clone(),
+                link: None,
+                ad: None,
+                click: None,
+                at,
+                other_program: None,
+            });
+        }
+        Ok((click, cookie.map(|cookie| cookie.visitor), candidates))
+    }
+
+    /// A row of history for the event store.
+    fn event(
+        &self,
+        record: &Recording,
+        kind: Kind,
+        id: FactId,
+        at: Millis,
+        program: &Code,
+        credited: Option<&fact::Credited>,
+    ) -> Result<Event, CatalogError> {
+        let _ = record;
+        let text = |code: Option<&Code>| code.map(Code::to_string).unwrap_or_default();
+        Ok(Event {
+            id: id.0.to_vec(),
+            kind: kind as i32,
+            time_ms: at.0,
+            program: program.to_string(),
+            partner: text(credited.map(|credited| &credited.partner)),
+            link: text(credited.and_then(|credited| credited.link.as_ref())),
+            ad: text(credited.and_then(|credited| credited.ad.as_ref())),
+            click: credited.and_then(|credited| credited.click).map_or_else(Vec::new, |click| click.0.to_vec()),
+            ..Event::default()
+        })
+    }
+
+    pub async fn convert(&self, told: &ToldConversion) -> Result<FactAnswer, DeskError> {
+        let mut record = self.catalog.record().await?;
+        if let Some(program) = &told.program
+            && record.program(program).await?.is_none()
+        {
+            return Err(DeskError::mistake("program", format!("there is no program `{program}`")));
+        }
+        let (told_by, told_as, contact) = self.whose(&mut record, &told.whose).await?;
+        let row = ConversionRow {
+            invoice: told.invoice.clone(),
+            contact,
+            told_by,
+            told_as,
+            program: told.program.clone(),
+            event: told.event.clone(),
+            money: told.money,
+            source: told.source.clone(),
+            digest: told.digest(),
+            at: told.at.unwrap_or_else(|| record.now()),
+        };
+        let id = match record.conversion(&row).await? {
+            Told::New(id) => id,
+            Told::Again(id) => {
+                let answer = answer_for(&mut record, id, true, contact).await?;
+                record.rollback().await?;
+                return Ok(answer);
+            }
+            Told::Otherwise(id) => {
+                let known = json!(answer_for(&mut record, id, true, contact).await?);
+                let name = told.invoice.clone().unwrap_or_default();
+                return Err(DeskError::Conflict { what: "invoice_id", name, known });
+            }
+        };
+        if let Some(contact) = contact {
+            follow(&mut record, contact).await?;
+        }
+        let answer = answer_for(&mut record, id, false, contact).await?;
+        for referral in &answer.referrals {
+            let credited = credited(referral);
+            let event = self.event(&record, Kind::Conversion, id, row.at, &referral.program, Some(&credited))?;
+            let data = json!({ "id": id, "event": row.event, "money": row.money, "referral": referral.id });
+            record.tell_event("conversion.created", &referral.program, data, event).await?;
+        }
+        record.commit().await?;
+        Ok(answer)
+    }
+
+    /// By what a conversion's person is known, and who that is as far as we know.
+    async fn whose(
+        &self,
+        record: &mut Recording,
+        whose: &Whose,
+    ) -> Result<(&'static str, String, Option<ContactId>), DeskError> {
+        Ok(match whose {
+            Whose::Email(email) => ("email", email.clone(), record.contact_by(Known::Email, email).await?),
+            Whose::External(id) => ("external", id.clone(), record.contact_by(Known::External, id).await?),
+            Whose::Referral(id) => {
+                let contact = record.referral_by_id(*id).await?.map(|referral| referral.contact);
+                if contact.is_none() {
+                    return Err(DeskError::mistake("referral", format!("there is no referral `{id}`")));
+                }
+                ("referral", id.to_string(), contact)
+            }
+            Whose::Token(token) => {
+                let Some(token) = Token::decode(token.as_bytes(), &self.keys.load()) else {
+                    return Err(DeskError::mistake("token", "is not a click token of ours, or was changed on its way"));
+                };
+                ("click", token.click.to_string(), record.contact_of_click(token.click).await?)
+            }
+        })
+    }
+
+    pub async fn refund(&self, told: &ToldRefund) -> Result<FactAnswer, DeskError> {
+        let mut record = self.catalog.record().await?;
+        let row = RefundRow {
+            id: told.id(),
+            invoice: told.invoice.clone(),
+            amount: told.amount,
+            reason: told.reason.clone(),
+            digest: told.digest(),
+            at: told.at.unwrap_or_else(|| record.now()),
+        };
+        let told_now = record.refund(&row).await?;
+        let contact = record.contact_of_invoice(&told.invoice).await?;
+        if matches!(told_now, Told::New(_))
+            && let Some(contact) = contact
+        {
+            follow(&mut record, contact).await?;
+        }
+        let again = !matches!(told_now, Told::New(_));
+        let answer = answer_for(&mut record, row.id, again, contact).await?;
+        match told_now {
+            Told::Again(_) => {
+                record.rollback().await?;
+                return Ok(answer);
+            }
+            Told::Otherwise(_) => {
+                let name = told.refund.clone().unwrap_or_else(|| told.invoice.clone());
+                return Err(DeskError::Conflict { what: "refund_id", name, known: json!(answer) });
+            }
+            Told::New(_) => {}
+        }
+        for referral in &answer.referrals {
+            let credited = credited(referral);
+            let event = self.event(&record, Kind::Refund, row.id, row.at, &referral.program, Some(&credited))?;
+            let data = json!({ "id": row.id, "invoice_id": row.invoice, "amount": row.amount, "referral": referral.id });
+            record.tell_event("refund.created", &referral.program, data, event).await?;
+        }
+        record.commit().await?;
+        Ok(answer)
+    }
+
+    /// A word by hand on a referral.
+    pub async fn rule(&self, referral: FactId, verdict: fact::Verdict, note: &str) -> Result<ReferralRow, DeskError> {
+        let mut record = self.catalog.record().await?;
+        let Some(found) = record.referral_by_id(referral).await? else { return Err(no_referral(referral)) };
+        let (program, contact) = (found.program.clone(), found.contact);
+        let row = RulingRow { program, contact, verdict, note: note.to_owned(), at: record.now() };
+        record.ruling(&row).await?;
+        follow(&mut record, contact).await?;
+        let after = record.referral_of(contact, &found.program).await?.ok_or_else(|| no_referral(referral))?;
+        record.commit().await?;
+        Ok(after)
+    }
+
+    /// Marks due rewards as issued under a reference. All of them or none.
+    pub async fn issue(&self, rewards: &[FactId], reference: &str) -> Result<Vec<RewardRow>, DeskError> {
+        let mut record = self.catalog.record().await?;
+        let mut issued = Vec::with_capacity(rewards.len());
+        let mut mistakes = Vec::new();
+        for (at, id) in rewards.iter().enumerate() {
+            let field = format!("rewards[{at}]");
+            let Some(before) = record.reward_by_id(*id).await? else {
+                mistakes.push(Mistake::new(field, format!("there is no reward `{id}`")));
+                continue;
+            };
+            // The same call again changes nothing.
+            if before.state == RewardState::Issued && before.reference == reference {
+                issued.push(before);
+                continue;
+            }
+            if before.state != RewardState::Due {
+                let problem = format!("`{id}` is {}: only a due reward can be issued", before.state.word());
+                mistakes.push(Mistake::new(field, problem));
+                continue;
+            }
+            let (state, issued_at) = (RewardState::Issued, Some(record.now()));
+            let row = RewardRow { state, issued_at, reference: reference.to_owned(), ..before.clone() };
+            record.put_reward(&row).await?;
+            follow::tell(&mut record, Some(&before), &row).await?;
+            issued.push(row);
+        }
+        if !mistakes.is_empty() {
+            return Err(DeskError::Catalog(CatalogError::Invalid(mistakes)));
+        }
+        record.commit().await?;
+        Ok(issued)
+    }
+
+    /// Makes due what has been held long enough, at most `limit` rewards. Gives how many.
+    pub async fn release(&self, limit: i64) -> Result<usize, DeskError> {
+        let mut record = self.catalog.record().await?;
+        let held = record.rewards_to_release(limit).await?;
+        for before in &held {
+            let mut row = before.clone();
+            super::reward::stand(&mut row, None, false, record.now());
+            record.put_reward(&row).await?;
+            follow::tell(&mut record, Some(before), &row).await?;
+        }
+        record.commit().await?;
+        Ok(held.len())
+    }
+}
+
+fn no_referral(id: FactId) -> DeskError {
+    DeskError::Catalog(CatalogError::NotFound { kind: "referral", code: id.to_string() })
+}
+
+fn credited(referral: &ReferralRow) -> fact::Credited {
+    let ReferralRow { partner, link, ad, click, .. } = referral.clone();
+    fact::Credited { partner, link, ad, click }
+}
+
+/// The referrals that a fact about this person counts for.
+async fn answer_for(
+    record: &mut Recording,
+    id: FactId,
+    again: bool,
+    contact: Option<ContactId>,
+) -> Result<FactAnswer, CatalogError> {
+    let Some(contact) = contact else {
+        let why = "nobody knows this person yet: it is kept, and counts when their lead comes";
+        return Ok(FactAnswer { id, again, referrals: Vec::new(), unmatched: Some(why.to_owned()) });
+    };
+    let mut referrals = Vec::new();
+    for program in record.programs_of(contact).await? {
+        referrals.extend(record.referral_of(contact, &program).await?);
+    }
+    let why = "no partner brought this person: it is kept, and counts when a lead says who did";
+    let unmatched = referrals.is_empty().then(|| why.to_owned());
+    Ok(FactAnswer { id, again, referrals, unmatched })
+}
+
+async fn judge(
+    record: &mut Recording,
+    program: &Program,
+    candidates: Vec<Candidate>,
+    at: Millis,
+) -> Result<Decision, CatalogError> {
+    let mut partners = std::collections::BTreeMap::new();
+    for candidate in &candidates {
+        if !partners.contains_key(&candidate.partner) {
+            let found = record.item::<Partner>(&candidate.partner).await?;
+            partners.insert(candidate.partner.clone(), may_be_credited(program, found.as_ref()));
+        }
+    }
+    let rules = Rules { model: program.attribution, window_days: program.window_days };
+    let unknown = || Err(Verdict::PartnerUnknown);
+    Ok(decide(candidates, at, rules, |partner| partners.get(partner).cloned().unwrap_or_else(unknown)))
+}
+
+fn may_be_credited(program: &Program, partner: Option<&Partner>) -> Result<(), Verdict> {
+    let partner = partner.ok_or(Verdict::PartnerUnknown)?;
+    if program.status != Status::Active {
+        return Err(Verdict::ProgramInactive);
+    }
+    if partner.status != Status::Active {
+        return Err(Verdict::PartnerInactive);
+    }
+    if !partner.programs.is_empty() && !partner.programs.contains(&program.code) {
+        return Err(Verdict::PartnerNotInProgram);
+    }
+    Ok(())
+}
+
+fn by_token(token: &Token, program: &Code) -> Option<Candidate> {
+    let of = token.program.as_ref().map(Code::from);
+    Some(Candidate {
+        source: Source::Token,
+        partner: Code::from(token.partner.as_ref()?),
+        link: Some(Code::from(&token.link)),
+        ad: token.ad.as_ref().map(Code::from),
+        click: Some(token.click),
+        at: token.click.time(),
+        other_program: of.filter(|of| of != program),
+    })
+}
+
+fn by_touch(touch: &Touch) -> Candidate {
+    Candidate {
+        source: Source::Cookie,
+        partner: Code::from(&touch.partner),
+        link: Some(Code::from(&touch.link)),
+        ad: touch.ad.as_ref().map(Code::from),
+        click: Some(touch.click),
+        at: touch.time(),
+        other_program: None,
+    }
+}
