@@ -39,6 +39,7 @@ mod demo;
 pub(crate) mod keys;
 mod lanes;
 pub(crate) mod load;
+mod release;
 mod reload;
 pub(crate) mod reports;
 mod scrape;
@@ -118,12 +119,19 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let data = config.data.clone();
     let scrape =
         scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links), data, clock.clone());
-    let api = api::router(ApiState { catalog: catalog.clone(), reports: Arc::clone(&reports), clock: clock.clone() });
+    let desk = Desk::new(catalog.clone(), Arc::clone(&shared.keys), clock.clone());
+    let api = api::router(ApiState {
+        catalog: catalog.clone(),
+        reports: Arc::clone(&reports),
+        clock: clock.clone(),
+        desk: desk.clone(),
+    });
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
     let tasks: Vec<JoinHandle<()>> = vec![
         owned("control listener", serve_http(control, api, stop.clone()), &stop, &ended),
         owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
+        owned("due rewards", release::follow(catalog.clone(), desk, stop.clone()), &stop, &ended),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
         owned("upkeep", scrape.upkeep(stop.clone()), &stop, &ended),
     ];

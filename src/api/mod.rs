@@ -27,18 +27,22 @@ use crate::{
     catalog::Catalog,
     core::limits::{API_BODY_MAX_BYTES, BODY_TIMEOUT},
     io::clock::Clock,
+    referral::Desk,
     store::Reports,
 };
 
 mod ads;
 mod auth;
+mod facts;
 mod items;
 mod links;
 pub mod ops;
 mod partners;
 mod problem;
 mod programs;
+mod referrals;
 mod reports;
+mod rewards;
 mod share_links;
 
 #[cfg(test)]
@@ -52,6 +56,7 @@ pub struct ApiState {
     pub catalog: Catalog,
     pub reports: Arc<dyn Reports>,
     pub clock: Clock,
+    pub desk: Desk,
 }
 
 impl FromRef<ApiState> for Arc<dyn Reports> {
@@ -82,7 +87,7 @@ impl std::fmt::Debug for ApiState {
     ),
     security(("token" = [])),
     tags(
-        (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "reports"),
+        (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "referrals"), (name = "rewards"), (name = "reports"),
     )
 )]
 struct Description;
@@ -101,6 +106,9 @@ fn resources() -> OpenApiRouter<ApiState> {
         .merge(partners::routes())
         .merge(ads::routes())
         .merge(share_links::routes())
+        .merge(facts::routes())
+        .merge(referrals::routes())
+        .merge(rewards::routes())
         .merge(reports::routes())
 }
 

@@ -26,6 +26,9 @@ pub struct Problem {
     pub detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Mistake>,
+    /// With a conflict: what was answered before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<serde_json::Value>,
 }
 
 /// The problems that every operation may answer with.
@@ -69,6 +72,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             errors: Vec::new(),
+            known: None,
         }
     }
 

@@ -34,6 +34,12 @@ pub const RULES_MAX: usize = 32;
 
 /// The largest amount that anybody may be owed or have paid, minor units.
 pub const AMOUNT_MAX_MINOR: i64 = 1_000_000_000_000_000;
+/// Bytes of what a teller adds to a lead, as JSON.
+pub const METADATA_MAX_BYTES: usize = 16 * 1024;
+/// Bytes of an Idempotency-Key.
+pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
+/// Rewards that one call may issue.
+pub const ISSUE_MAX: usize = 1_000;
 /// Reward rules of a program.
 pub const REWARD_RULES_MAX: usize = 32;
 /// Characters of a gift's description.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     catalog::{
         Catalog, CatalogError, Mistake, Partner, Program,
-        record::{ContactId, ConversionRow, Known, LeadRow, Recording, RefundRow, ReferralRow, RewardRow, RulingRow, Told},
+        record::{Answer, Answered, ContactId, ConversionRow, Known, LeadRow, Recording, RefundRow, ReferralRow, RewardRow, RulingRow, Told},
     },
     core::{
         code::Code,
@@ -46,6 +46,44 @@ impl DeskError {
     fn mistake(field: &str, problem: impl Into<String>) -> DeskError {
         DeskError::Catalog(CatalogError::Invalid(vec![Mistake::new(field, problem)]))
     }
+}
+
+/// A request that has its effect once, however often it is sent: the same key gets the same answer.
+#[derive(Clone, Debug)]
+pub struct Once {
+    /// What the key belongs to: the same one may stand for one thing at each door.
+    pub scope: &'static str,
+    pub key: String,
+    /// Of the request.
+    pub digest: String,
+}
+
+/// What was answered under this key.
+async fn answered(record: &mut Recording, once: Option<&Once>) -> Result<Option<Answer>, DeskError> {
+    let Some(Once { scope, key, digest }) = once else { return Ok(None) };
+    match record.answered(scope, key, digest).await? {
+        Answered::No => Ok(None),
+        Answered::Yes(answer) => Ok(Some(answer)),
+        Answered::Otherwise(answer) => {
+            let known = serde_json::from_str(&answer.body).unwrap_or_default();
+            Err(DeskError::Conflict { what: "Idempotency-Key", name: key.clone(), known })
+        }
+    }
+}
+
+/// Keeps the answer with its effect.
+async fn finish(
+    mut record: Recording,
+    once: Option<&Once>,
+    status: u16,
+    body: &impl Serialize,
+) -> Result<Answer, DeskError> {
+    let answer = Answer { status, body: serde_json::to_string(body).unwrap_or_default() };
+    if let Some(Once { scope, key, digest }) = once {
+        record.keep_answer(scope, key, digest, &answer).await?;
+    }
+    record.commit().await?;
+    Ok(answer)
 }
 
 /// What became of a lead.
@@ -87,11 +125,13 @@ impl Desk {
         Desk { catalog, keys, clock }
     }
 
-    pub async fn lead(&self, told: &ToldLead) -> Result<LeadAnswer, DeskError> {
+    pub async fn lead(&self, told: &ToldLead, once: Option<&Once>) -> Result<Answer, DeskError> {
         let mut record = self.catalog.record().await?;
-        let answer = self.take_lead(&mut record, told).await?;
-        record.commit().await?;
-        Ok(answer)
+        if let Some(answer) = answered(&mut record, once).await? {
+            return Ok(answer);
+        }
+        let lead = self.take_lead(&mut record, told).await?;
+        finish(record, once, 201, &lead).await
     }
 
     async fn take_lead(&self, record: &mut Recording, told: &ToldLead) -> Result<LeadAnswer, DeskError> {
@@ -123,11 +163,16 @@ impl Desk {
         .into_iter()
         .filter_map(|(kind, value)| Some((kind, value?)))
         .collect();
-        record.match_conversions(contact, &names, click).await?;
+        record.match_conversions(contact, &names).await?;
         let data = json!({ "id": lead, "program": told.program, "contact": contact, "credited": credited, "at": at });
-        let event = self.event(record, Kind::Lead, lead, at, &told.program, credited.as_ref())?;
+        let event = event(Kind::Lead, lead, at, &told.program, credited.as_ref());
         record.tell_event("lead.created", &told.program, data, event).await?;
         follow(record, contact).await?;
+        if let Some(click) = click {
+            for concerned in record.match_click(click).await? {
+                follow(record, concerned).await?;
+            }
+        }
         let referral = record.referral_of(contact, &told.program).await?;
         Ok(LeadAnswer { lead, contact, referral, attribution: decision.in_words() })
     }
@@ -166,33 +211,11 @@ impl Desk {
         Ok((click, cookie.map(|cookie| cookie.visitor), candidates))
     }
 
-    /// A row of history for the event store.
-    fn event(
-        &self,
-        record: &Recording,
-        kind: Kind,
-        id: FactId,
-        at: Millis,
-        program: &Code,
-        credited: Option<&fact::Credited>,
-    ) -> Result<Event, CatalogError> {
-        let _ = record;
-        let text = |code: Option<&Code>| code.map(Code::to_string).unwrap_or_default();
-        Ok(Event {
-            id: id.0.to_vec(),
-            kind: kind as i32,
-            time_ms: at.0,
-            program: program.to_string(),
-            partner: text(credited.map(|credited| &credited.partner)),
-            link: text(credited.and_then(|credited| credited.link.as_ref())),
-            ad: text(credited.and_then(|credited| credited.ad.as_ref())),
-            click: credited.and_then(|credited| credited.click).map_or_else(Vec::new, |click| click.0.to_vec()),
-            ..Event::default()
-        })
-    }
-
-    pub async fn convert(&self, told: &ToldConversion) -> Result<FactAnswer, DeskError> {
+    pub async fn convert(&self, told: &ToldConversion, once: Option<&Once>) -> Result<Answer, DeskError> {
         let mut record = self.catalog.record().await?;
+        if let Some(answer) = answered(&mut record, once).await? {
+            return Ok(answer);
+        }
         if let Some(program) = &told.program
             && record.program(program).await?.is_none()
         {
@@ -215,8 +238,7 @@ impl Desk {
             Told::New(id) => id,
             Told::Again(id) => {
                 let answer = answer_for(&mut record, id, true, contact).await?;
-                record.rollback().await?;
-                return Ok(answer);
+                return finish(record, once, 200, &answer).await;
             }
             Told::Otherwise(id) => {
                 let known = json!(answer_for(&mut record, id, true, contact).await?);
@@ -230,12 +252,11 @@ impl Desk {
         let answer = answer_for(&mut record, id, false, contact).await?;
         for referral in &answer.referrals {
             let credited = credited(referral);
-            let event = self.event(&record, Kind::Conversion, id, row.at, &referral.program, Some(&credited))?;
+            let event = event(Kind::Conversion, id, row.at, &referral.program, Some(&credited));
             let data = json!({ "id": id, "event": row.event, "money": row.money, "referral": referral.id });
             record.tell_event("conversion.created", &referral.program, data, event).await?;
         }
-        record.commit().await?;
-        Ok(answer)
+        finish(record, once, 201, &answer).await
     }
 
     /// By what a conversion's person is known, and who that is as far as we know.
@@ -263,8 +284,11 @@ impl Desk {
         })
     }
 
-    pub async fn refund(&self, told: &ToldRefund) -> Result<FactAnswer, DeskError> {
+    pub async fn refund(&self, told: &ToldRefund, once: Option<&Once>) -> Result<Answer, DeskError> {
         let mut record = self.catalog.record().await?;
+        if let Some(answer) = answered(&mut record, once).await? {
+            return Ok(answer);
+        }
         let row = RefundRow {
             id: told.id(),
             invoice: told.invoice.clone(),
@@ -283,10 +307,7 @@ impl Desk {
         let again = !matches!(told_now, Told::New(_));
         let answer = answer_for(&mut record, row.id, again, contact).await?;
         match told_now {
-            Told::Again(_) => {
-                record.rollback().await?;
-                return Ok(answer);
-            }
+            Told::Again(_) => return finish(record, once, 200, &answer).await,
             Told::Otherwise(_) => {
                 let name = told.refund.clone().unwrap_or_else(|| told.invoice.clone());
                 return Err(DeskError::Conflict { what: "refund_id", name, known: json!(answer) });
@@ -295,12 +316,11 @@ impl Desk {
         }
         for referral in &answer.referrals {
             let credited = credited(referral);
-            let event = self.event(&record, Kind::Refund, row.id, row.at, &referral.program, Some(&credited))?;
+            let event = event(Kind::Refund, row.id, row.at, &referral.program, Some(&credited));
             let data = json!({ "id": row.id, "invoice_id": row.invoice, "amount": row.amount, "referral": referral.id });
             record.tell_event("refund.created", &referral.program, data, event).await?;
         }
-        record.commit().await?;
-        Ok(answer)
+        finish(record, once, 201, &answer).await
     }
 
     /// A word by hand on a referral.
@@ -362,6 +382,22 @@ impl Desk {
         }
         record.commit().await?;
         Ok(held.len())
+    }
+}
+
+/// A row of history for the event store.
+fn event(kind: Kind, id: FactId, at: Millis, program: &Code, credited: Option<&fact::Credited>) -> Event {
+    let text = |code: Option<&Code>| code.map(Code::to_string).unwrap_or_default();
+    Event {
+        id: id.0.to_vec(),
+        kind: kind as i32,
+        time_ms: at.0,
+        program: program.to_string(),
+        partner: text(credited.map(|credited| &credited.partner)),
+        link: text(credited.and_then(|credited| credited.link.as_ref())),
+        ad: text(credited.and_then(|credited| credited.ad.as_ref())),
+        click: credited.and_then(|credited| credited.click).map_or_else(Vec::new, |click| click.0.to_vec()),
+        ..Event::default()
     }
 }
 
@@ -427,12 +463,12 @@ fn may_be_credited(program: &Program, partner: Option<&Partner>) -> Result<(), V
 }
 
 fn by_token(token: &Token, program: &Code) -> Option<Candidate> {
-    let of = token.program.as_ref().map(Code::from);
+    let of = token.program.map(Code::from);
     Some(Candidate {
         source: Source::Token,
-        partner: Code::from(token.partner.as_ref()?),
-        link: Some(Code::from(&token.link)),
-        ad: token.ad.as_ref().map(Code::from),
+        partner: Code::from(token.partner?),
+        link: Some(Code::from(token.link)),
+        ad: token.ad.map(Code::from),
         click: Some(token.click),
         at: token.click.time(),
         other_program: of.filter(|of| of != program),
@@ -442,9 +478,9 @@ fn by_token(token: &Token, program: &Code) -> Option<Candidate> {
 fn by_touch(touch: &Touch) -> Candidate {
     Candidate {
         source: Source::Cookie,
-        partner: Code::from(&touch.partner),
-        link: Some(Code::from(&touch.link)),
-        ad: touch.ad.as_ref().map(Code::from),
+        partner: Code::from(touch.partner),
+        link: Some(Code::from(touch.link)),
+        ad: touch.ad.map(Code::from),
         click: Some(touch.click),
         at: touch.time(),
         other_program: None,

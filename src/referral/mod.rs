@@ -24,6 +24,8 @@ mod follow;
 pub mod ledger;
 pub mod outcome;
 mod reward;
+#[cfg(test)]
+mod tests;
 pub mod told;
 
 pub use desk::{Desk, DeskError};

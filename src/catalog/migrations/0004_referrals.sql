@@ -68,7 +68,7 @@ CREATE TABLE conversions (
     told_ms   BIGINT   NOT NULL
 );
 CREATE INDEX conversions_contact ON conversions (contact) WHERE contact IS NOT NULL;
-CREATE INDEX conversions_unmatched ON conversions (told_by, told_as) WHERE contact IS NULL;
+CREATE INDEX conversions_told ON conversions (told_by, told_as);
 
 -- Facts: money that went back. It may come before the conversion that it belongs to. No amount: all of it.
 CREATE TABLE refunds (

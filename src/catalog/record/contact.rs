@@ -183,7 +183,7 @@ impl Recording {
             ),
             format!("UPDATE referrals SET contact = $1 WHERE contact = $2 AND id NOT IN ({FOLDED})"),
             "UPDATE contact_keys SET contact = $1 WHERE contact = $2".to_owned(),
-            "INSERT INTO contact_visitors (contact, visitor, at_ms) SELECT $1, visitor, at_ms FROM contact_visitors \
+            "INSERT INTO contact_visitors (contact, visitor, at_ms) SELECT CAST($1 AS TEXT), visitor, at_ms FROM contact_visitors \
              WHERE contact = $2 ON CONFLICT (contact, visitor) DO NOTHING"
                 .to_owned(),
             "UPDATE leads SET contact = $1 WHERE contact = $2".to_owned(),

@@ -100,24 +100,42 @@ impl Recording {
         Ok(id)
     }
 
-    /// Conversions that waited for this person, or for a lead with this click, are theirs now.
+    /// Conversions that waited for this person are theirs now.
     pub async fn match_conversions(
         &mut self,
         contact: ContactId,
         names: &[(Known, &str)],
-        click: Option<EventId>,
     ) -> Result<(), CatalogError> {
-        let click = click.map(|click| click.to_string());
-        let told = names.iter().map(|(kind, value)| (kind.word(), *value));
-        for (kind, value) in told.chain(click.as_deref().map(|click| ("click", click))) {
+        for (kind, value) in names {
             sqlx::query("UPDATE conversions SET contact = $1 WHERE contact IS NULL AND told_by = $2 AND told_as = $3")
                 .bind(contact.to_string())
-                .bind(kind)
-                .bind(value.to_owned())
+                .bind(kind.word())
+                .bind((*value).to_owned())
                 .execute(&mut *self.writing.tx)
                 .await?;
         }
         Ok(())
+    }
+
+    /// Conversions that were told by a click belong to the earliest lead that came with it. Gives whose they were before,
+    /// where that was somebody else.
+    pub async fn match_click(&mut self, click: EventId) -> Result<Vec<ContactId>, CatalogError> {
+        let Some(owner) = self.contact_of_click(click).await? else { return Ok(Vec::new()) };
+        let others = sqlx::query(
+            "SELECT DISTINCT contact FROM conversions WHERE told_by = 'click' AND told_as = $1 AND contact <> $2",
+        )
+        .bind(click.to_string())
+        .bind(owner.to_string())
+        .fetch_all(&mut *self.writing.tx)
+        .await?;
+        sqlx::query("UPDATE conversions SET contact = $2 WHERE told_by = 'click' AND told_as = $1")
+            .bind(click.to_string())
+            .bind(owner.to_string())
+            .execute(&mut *self.writing.tx)
+            .await?;
+        let mut concerned: Vec<ContactId> = others.iter().map(|row| id(row, 0)).collect::<Result<_, _>>()?;
+        concerned.push(owner);
+        Ok(concerned)
     }
 
     /// Whose lead came with this click; the earliest one's.

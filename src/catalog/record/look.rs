@@ -91,6 +91,12 @@ impl Catalog {
         Ok(page(items, wanted.limit, |reward| reward.id))
     }
 
+    /// Whether a reward has been held long enough.
+    pub async fn has_rewards_to_release(&self) -> Result<bool, CatalogError> {
+        let query = sqlx::query("SELECT id FROM rewards WHERE state = 'held' AND held_ms <= $1 LIMIT 1");
+        Ok(!self.rows(query.bind(self.shared.clock.now().0)).await?.is_empty())
+    }
+
     /// Referrals, the oldest first; of a program and a partner where they are given.
     pub async fn referrals(
         &self,

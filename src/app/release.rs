@@ -1,0 +1,44 @@
+//! Rewards become due when their time has come.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    catalog::Catalog,
+    referral::{Desk, DeskError},
+};
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Rewards of one transaction.
+const BATCH: i64 = 500;
+
+pub(super) async fn follow(catalog: Catalog, desk: Desk, stop: CancellationToken) {
+    let mut failed = false;
+    loop {
+        let released = tokio::select! {
+            () = stop.cancelled() => return,
+            released = release(&catalog, &desk) => released,
+        };
+        match released {
+            Ok(()) => failed = false,
+            Err(error) if !std::mem::replace(&mut failed, true) => {
+                tracing::warn!(%error, "rewards cannot become due yet");
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+async fn release(catalog: &Catalog, desk: &Desk) -> Result<(), DeskError> {
+    // Looking takes no lock from anybody.
+    while catalog.has_rewards_to_release().await? {
+        desk.release(BATCH).await?;
+    }
+    Ok(())
+}
