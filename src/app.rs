@@ -25,6 +25,7 @@ use crate::{
     journal::{self, Journal},
     links::Links,
     pump::{self, Pump},
+    referral::Desk,
     store::Reports,
     telemetry::{
         health::{Health, State},
@@ -39,6 +40,7 @@ mod demo;
 pub(crate) mod keys;
 mod lanes;
 pub(crate) mod load;
+mod outbox_lane;
 mod release;
 mod reload;
 pub(crate) mod reports;
@@ -47,6 +49,7 @@ mod sinks;
 mod workers;
 
 use addresses::Addresses;
+use outbox_lane::{Moved, OutboxLane};
 use reload::Signals;
 use workers::Workers;
 
@@ -108,13 +111,25 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let workers = Workers::start(&config.edge, sockets, &shared, tls.as_ref(), &journal, &ended)?;
     let pump_stop = CancellationToken::new();
     let options = pump::Options::new(config.sink.linger, u64::from_le_bytes(random::bytes::<8>()?));
-    let source = Box::new(lanes::JournalLanes::new(journal.clone()));
+    let moved = Arc::new(Moved::default());
+    let source = Box::new(lanes::JournalLanes::new(journal.clone(), Arc::clone(&moved)));
     let pump = Pump::new(source, sink, options, health.clone()).spawn(pump_stop.clone())?;
     let (pumped, outcome) = oneshot::channel();
     let joined = async move {
         let _ = pumped.send(tokio::task::spawn_blocking(move || pump.join()).await);
     };
     let pump = owned("the pump", joined, &pump_stop, &ended);
+
+    let outbox_stop = CancellationToken::new();
+    let outbox = OutboxLane {
+        catalog: catalog.clone(),
+        journal: journal.clone(),
+        moved,
+        health: health.clone(),
+        clock: clock.clone(),
+        retention: config.outbox.retention,
+    };
+    let outbox = owned("the outbox's lane", outbox.run(outbox_stop.clone()), &outbox_stop, &ended);
 
     let data = config.data.clone();
     let scrape =
@@ -145,7 +160,10 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let broken = reload::until_stopped(signals, &config, &shared, tls.as_ref(), &mut part_ended).await;
     health.set("server", State::NotReady, "it ends: connections are drained");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    // At once: a process that is there to take over begins with it.
+    outbox_stop.cancel();
     let untold = workers.drain().await;
+    let _ = tokio::time::timeout(CONTROL_STOP_TIMEOUT, outbox).await;
     pump_stop.cancel();
     let outcome = outcome.await.context("the pump's end was not seen")??;
     let _ = pump.await;

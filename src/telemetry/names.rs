@@ -92,6 +92,10 @@ metrics! {
     LINKS = "fingerpost_index_entries", "Entries in memory, by kind.";
     CATALOG_AGE_SECONDS = "fingerpost_catalog_age_seconds", "Time since the edge last heard from the catalog, seconds.";
     CATALOG_CHANGES = "fingerpost_catalog_changes_total", "Changes that the edge applied.";
+    // outbox
+    OUTBOX_LAG = "fingerpost_outbox_lag_rows", "Events in the catalog's outbox that this data folder's journal does not hold yet.";
+    OUTBOX_EVENTS = "fingerpost_outbox_events_total", "Events that were brought from the catalog's outbox to the journal.";
+    OUTBOX_SET_ASIDE = "fingerpost_outbox_set_aside_total", "Rows of the outbox whose event no journal can take; they stay in the outbox.";
     // process
     READINESS = "fingerpost_readiness", "1 for the state that a part of /readyz is in, 0 for the other states.";
     DISK_BYTES = "fingerpost_disk_bytes", "Size of the file system that holds the data folder.";

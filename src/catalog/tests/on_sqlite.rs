@@ -18,6 +18,8 @@ mod copy;
 mod feed;
 #[path = "items.rs"]
 mod items;
+#[path = "outbox.rs"]
+mod outbox;
 #[path = "writers.rs"]
 mod writers;
 
