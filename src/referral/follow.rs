@@ -16,6 +16,7 @@ use crate::{
     },
     core::{
         code::Code,
+        event::{Event, Kind},
         fact::FactId,
         terms::{Owed, RewardOn, RewardRule, RewardState, Side},
         time::Millis,
@@ -193,7 +194,20 @@ pub(super) async fn tell(
         RewardState::Issued => "reward.issued",
         RewardState::Reversed => "reward.reversed",
     };
-    record.tell(kind, &row.program, json!(row)).await
+    // It is history from the moment on which it is owed for good.
+    let was_due = before.is_some_and(|before| matches!(before.state, RewardState::Due | RewardState::Issued));
+    if !matches!(row.state, RewardState::Due | RewardState::Issued) || was_due {
+        return record.tell(kind, &row.program, json!(row)).await;
+    }
+    let event = Event {
+        id: record.fresh_id()?.0.to_vec(),
+        kind: Kind::Reward as i32,
+        time_ms: record.now().0,
+        program: row.program.to_string(),
+        partner: row.partner.to_string(),
+        ..Event::default()
+    };
+    record.tell_event(kind, &row.program, json!(row), event).await
 }
 
 /// Goes through a rule's ledger from a place on, and grants or withholds what comes there and later. Parents' shares go with
