@@ -54,7 +54,8 @@ impl Business {
 
     fn states(&self) -> Vec<String> {
         let text = |reward: &Value, field: &str| reward[field].as_str().unwrap().to_owned();
-        let line = |reward: &Value| format!("{} {} {}", text(reward, "rule"), text(reward, "side"), text(reward, "state"));
+        let line =
+            |reward: &Value| format!("{} {} {}", text(reward, "rule"), text(reward, "side"), text(reward, "state"));
         let mut states: Vec<String> = self.rewards("limit=1000").iter().map(line).collect();
         states.sort();
         states
@@ -115,7 +116,8 @@ fn a_click_becomes_a_lead_a_sale_a_reward_and_a_refund_takes_it_back() {
 #[test]
 fn what_was_held_long_enough_is_due_and_what_came_first_matches_later() {
     let business = Business::open();
-    let sale = json!({"external_id": "c-7", "amount": 2_000, "currency": "EUR", "invoice_id": "in_2", "at": days_ago(20)});
+    let sale =
+        json!({"external_id": "c-7", "amount": 2_000, "currency": "EUR", "invoice_id": "in_2", "at": days_ago(20)});
     let unmatched = business.ok("POST", "/v1/conversions", &sale);
     assert!(unmatched["unmatched"].as_str().unwrap().contains("when their lead comes"), "{unmatched:#}");
     business.ok("POST", "/v1/refunds", &json!({"invoice_id": "in_2", "amount": 500}));

@@ -1,5 +1,6 @@
 //! The API as its users see it: requests in, answers out, over a catalog of its own for each test.
 
+use arc_swap::ArcSwap;
 use axum::{
     body::Body,
     http::{Method, Request, StatusCode, header},
@@ -9,7 +10,11 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::{
-    core::{code::Code, event::Event},
+    core::{
+        code::Code,
+        event::Event,
+        key::{Key, KeyRing},
+    },
     io::clock::Clock,
     store::{BoxFuture, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError},
 };
@@ -41,6 +46,13 @@ impl Reports for NoReports {
     }
 }
 
+/// Over a catalog, without reports.
+fn state(catalog: Catalog) -> ApiState {
+    let keys = KeyRing::new(vec![Key::new(1, &[1; 32])]).unwrap();
+    let desk = Desk::new(catalog.clone(), Arc::new(ArcSwap::from_pointee(keys)), Clock::System);
+    ApiState { catalog, reports: Arc::new(NoReports), clock: Clock::System, desk }
+}
+
 struct Api {
     folder: tempfile::TempDir,
     router: Router,
@@ -69,7 +81,7 @@ impl Api {
         let file = folder.path().join("admin-token");
         catalog.ensure_admin_token(&file).await.unwrap();
         let token = std::fs::read_to_string(file).unwrap().trim().to_owned();
-        let router = router(ApiState { catalog, reports: Arc::new(NoReports), clock: Clock::System });
+        let router = router(state(catalog));
         Api { folder, router, token }
     }
 
@@ -282,7 +294,7 @@ async fn a_catalog_that_is_away_is_a_503() {
     let api = Api::new().await;
     let url = format!("sqlite:{}", api.folder.path().join("gone.db").display());
     let catalog = Catalog::new(&url, false, Clock::System).unwrap();
-    let gone = Api { router: router(ApiState { catalog, reports: Arc::new(NoReports), clock: Clock::System }), ..api };
+    let gone = Api { router: router(state(catalog)), ..api };
     let answer = gone.get("/v1/links").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers.contains_key(header::RETRY_AFTER));
@@ -318,7 +330,7 @@ async fn the_description_is_public_and_names_every_route() {
     // Every operation that is described exists: it is not answered with 404 for want of a route, or 405.
     for operation in &operations {
         let (method, path) = operation.split_once(' ').unwrap();
-        let path = path.replace("{code}", "x").replace("{partner}", "x").replace("{slug}", "x");
+        let path = path.replace("{code}", "x").replace("{partner}", "x").replace("{slug}", "x").replace("{id}", "x");
         let answer = api.call(method.parse().unwrap(), &path, None).await;
         assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{operation}");
         assert_ne!(answer.json["type"], "urn:fingerpost:problem:no_route", "{operation}");

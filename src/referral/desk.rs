@@ -15,7 +15,10 @@ use super::{
 use crate::{
     catalog::{
         Catalog, CatalogError, Mistake, Partner, Program,
-        record::{Answer, Answered, ContactId, ConversionRow, Known, LeadRow, Recording, RefundRow, ReferralRow, RewardRow, RulingRow, Told},
+        record::{
+            Answer, Answered, ContactId, ConversionRow, Known, LeadRow, Recording, ReferralRow, RefundRow, RewardRow,
+            RulingRow, Told,
+        },
     },
     core::{
         code::Code,
@@ -156,13 +159,11 @@ impl Desk {
             at,
         };
         let lead = record.lead(&row).await?;
-        let names: Vec<(Known, &str)> = [
-            (Known::Email, told.person.email.as_deref()),
-            (Known::External, told.person.external.as_deref()),
-        ]
-        .into_iter()
-        .filter_map(|(kind, value)| Some((kind, value?)))
-        .collect();
+        let names: Vec<(Known, &str)> =
+            [(Known::Email, told.person.email.as_deref()), (Known::External, told.person.external.as_deref())]
+                .into_iter()
+                .filter_map(|(kind, value)| Some((kind, value?)))
+                .collect();
         record.match_conversions(contact, &names).await?;
         let data = json!({ "id": lead, "program": told.program, "contact": contact, "credited": credited, "at": at });
         let event = event(Kind::Lead, lead, at, &told.program, credited.as_ref());
@@ -317,7 +318,8 @@ impl Desk {
         for referral in &answer.referrals {
             let credited = credited(referral);
             let event = event(Kind::Refund, row.id, row.at, &referral.program, Some(&credited));
-            let data = json!({ "id": row.id, "invoice_id": row.invoice, "amount": row.amount, "referral": referral.id });
+            let data =
+                json!({ "id": row.id, "invoice_id": row.invoice, "amount": row.amount, "referral": referral.id });
             record.tell_event("refund.created", &referral.program, data, event).await?;
         }
         finish(record, once, 201, &answer).await

@@ -28,10 +28,14 @@ pub(super) async fn follow(record: &mut Recording, contact: ContactId) -> Result
     for code in record.programs_of(contact).await? {
         let Some(program) = record.program(&code).await? else { continue };
         let case = record.case(contact, &code).await?;
-        let terms =
-            Terms { credit: program.credit, qualification: &program.qualification, rewards: &program.rewards };
-        let followed = outcome(case, terms);
-        if let Some(referral) = put_referral(record, contact, &program, &followed).await? {
+        let terms = Terms { credit: program.credit, qualification: &program.qualification, rewards: &program.rewards };
+        let old = record.referral_of(contact, &code).await?;
+        let id = match &old {
+            Some(old) => old.id,
+            None => record.fresh_id()?,
+        };
+        let followed = outcome(id, case, terms);
+        if let Some(referral) = put_referral(record, (contact, id), &program, old, &followed).await? {
             put_rewards(record, &program, &referral, followed.earned, &followed.standing).await?;
         }
     }
@@ -40,11 +44,11 @@ pub(super) async fn follow(record: &mut Recording, contact: ContactId) -> Result
 
 async fn put_referral(
     record: &mut Recording,
-    contact: ContactId,
+    (contact, id): (ContactId, FactId),
     program: &Program,
+    old: Option<ReferralRow>,
     followed: &Outcome,
 ) -> Result<Option<ReferralRow>, CatalogError> {
-    let old = record.referral_of(contact, &program.code).await?;
     let (Some(credited), Some(lead), Some(since)) = (followed.credited.clone(), followed.lead, followed.since) else {
         return Ok(old);
     };
@@ -54,10 +58,7 @@ async fn put_referral(
         Standing::Rejected { at, reason } => ("rejected", *at, reason.clone()),
     };
     let row = ReferralRow {
-        id: match &old {
-            Some(old) => old.id,
-            None => record.fresh_id()?,
-        },
+        id,
         program: program.code.clone(),
         contact,
         partner: credited.partner,
@@ -109,12 +110,15 @@ async fn put_rewards(
             put_if_changed(record, before.as_ref(), &row, &mut touched).await?;
         }
     }
-    // What is left was earned by what was known before, and is not any more.
+    // What is left was earned by what was known before, and is not any more. Only what was issued leaves a trace.
     for (_, before) in old {
         let mut row = before.clone();
         row.withheld = String::new();
         stand(&mut row, Some(NOT_EARNED), false, record.now());
         put_if_changed(record, Some(&before), &row, &mut touched).await?;
+        if row.issued_at.is_none() {
+            record.remove_reward(row.id).await?;
+        }
     }
     for rule in program.rewards.iter().filter(|rule| OfPartner::is_needed(rule) || rule.budget.is_some()) {
         let moved = touched.iter().filter(|row| row.rule == rule.code && row.level == 0);
@@ -122,7 +126,7 @@ async fn put_rewards(
             // A change of partners moves two ledgers, a budget that of all.
             let one = touched.iter().all(|row| row.level != 0 || row.partner == referral.partner);
             let partner = (rule.budget.is_none() && one).then_some(&referral.partner);
-            go_through(record, program, rule, partner, place).await?;
+            go_through(record, program, rule, (referral.id, partner), place).await?;
         }
     }
     Ok(())
@@ -216,7 +220,7 @@ async fn go_through(
     record: &mut Recording,
     program: &Program,
     rule: &RewardRule,
-    partner: Option<&Code>,
+    (referral, partner): (FactId, Option<&Code>),
     place: (Millis, FactId),
 ) -> Result<(), CatalogError> {
     let since = OfPartner::counts_since(rule, place.0);
@@ -230,8 +234,7 @@ async fn go_through(
         let whose = (row.side, row.partner.clone());
         if !partners.contains_key(&whose) {
             let ledger = (row.side, &row.partner);
-            let (times, granted) =
-                record.counted_before(&program.code, &rule.code, ledger, place, since).await?;
+            let (times, granted) = record.counted_before(&program.code, &rule.code, ledger, place, since).await?;
             partners.insert(whose.clone(), OfPartner::behind(rule, place.0, times, granted));
         }
         let Some(of_partner) = partners.get_mut(&whose) else { continue };
@@ -242,7 +245,8 @@ async fn go_through(
         let entry = Entry { at: row.earned_at, money, reversed: is_taken_back(&row) };
         let granted = of_partner.next(entry).and_then(|()| of_rule.next(entry));
         let withheld = granted.err().map_or("", Withheld::tag);
-        if withheld != row.withheld && !entry.reversed {
+        // A share of a parent may be new where the partner's own part is as it was.
+        if !entry.reversed && (withheld != row.withheld || row.referral == referral) {
             withhold(record, rule, &row, withheld).await?;
         }
     }
@@ -260,7 +264,8 @@ async fn withhold(
         && record.referral_by_id(of.referral).await?.is_some_and(|referral| referral.state == "pending");
     let all = record.rewards_of(of.referral).await?;
     let same = |row: &&RewardRow| (&row.rule, row.side, row.cause) == (&of.rule, of.side, of.cause);
-    for before in all.iter().filter(same).filter(|row| row.issued_at.is_none() && !is_taken_back(row)) {
+    let other = |row: &&RewardRow| row.withheld != withheld && row.issued_at.is_none() && !is_taken_back(row);
+    for before in all.iter().filter(same).filter(other) {
         let mut row = before.clone();
         row.withheld = withheld.to_owned();
         stand(&mut row, None, pending, record.now());

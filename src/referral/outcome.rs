@@ -40,7 +40,7 @@ pub enum Standing {
 pub struct Earned {
     pub rule: Code,
     pub side: Side,
-    /// The fact that earned it.
+    /// The sale that earned it, or the referral itself.
     pub cause: FactId,
     pub at: Millis,
     pub value: Owed,
@@ -66,8 +66,8 @@ pub struct Outcome {
 pub const REFUNDED: &str = "the sale was paid back";
 pub const REJECTED: &str = "the referral was rejected";
 
-/// Computes what follows from the facts. The order of `case` does not matter.
-pub fn outcome(case: Case, terms: Terms<'_>) -> Outcome {
+/// Computes what follows from the facts about `referral`. The order of `case` does not matter.
+pub fn outcome(referral: FactId, case: Case, terms: Terms<'_>) -> Outcome {
     let case = case.in_order();
     let first = case.leads.first();
     let since = first.map(|lead| lead.place.at);
@@ -79,7 +79,7 @@ pub fn outcome(case: Case, terms: Terms<'_>) -> Outcome {
     let Some(lead) = lead else { return outcome };
     outcome.credited = lead.credited.clone();
     for rule in terms.rewards {
-        for (cause, at, money, gone) in triggers(rule, &case, lead, qualified) {
+        for (cause, at, money, gone) in triggers(rule, &case, (referral, lead.place.at), qualified) {
             if !rule.from.is_none_or(|from| from <= at) || !rule.until.is_none_or(|until| at < until) {
                 continue;
             }
@@ -151,14 +151,14 @@ fn standing(case: &Case, qualified: Option<Millis>) -> Standing {
 fn triggers(
     rule: &RewardRule,
     case: &Case,
-    lead: &Lead,
+    (referral, since): (FactId, Millis),
     qualified: Option<Millis>,
 ) -> Vec<(FactId, Millis, Option<Money>, bool)> {
     match rule.on {
-        RewardOn::Lead => vec![(lead.place.id, lead.place.at, None, false)],
-        // The lead stands for the qualification: which conversion brought it may change with what arrives late.
+        // The referral itself is the cause: which lead or conversion it was may change with what arrives late.
+        RewardOn::Lead => vec![(referral, since, None, false)],
         RewardOn::Qualification => {
-            qualified.map(|at| (lead.place.id, at, None, is_taken_back(case, at))).into_iter().collect()
+            qualified.map(|at| (referral, at, None, is_taken_back(case, at))).into_iter().collect()
         }
         RewardOn::Sale => {
             let wanted =
@@ -251,7 +251,7 @@ mod tests {
     }
 
     fn told(case: Case, rewards: &[RewardRule], qualification: &Qualification, credit: Credit) -> Outcome {
-        outcome(case, Terms { credit, qualification, rewards })
+        outcome(FactId([99; 16]), case, Terms { credit, qualification, rewards })
     }
 
     fn lines(outcome: &Outcome) -> Vec<String> {

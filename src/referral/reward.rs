@@ -71,7 +71,8 @@ impl Wanted {
 
 /// Puts a reward into the state in which it is at this time.
 pub(super) fn stand(row: &mut RewardRow, reversed: Option<&str>, pending: bool, now: Millis) {
-    let withheld = [Withheld::NotThisTime, Withheld::Cap, Withheld::Budget].into_iter().find(|w| w.tag() == row.withheld);
+    let withheld =
+        [Withheld::NotThisTime, Withheld::Cap, Withheld::Budget].into_iter().find(|w| w.tag() == row.withheld);
     (row.state, row.reason) = match (reversed, withheld) {
         (Some(reason), _) => (RewardState::Reversed, reason.to_owned()),
         _ if row.issued_at.is_some() => (RewardState::Issued, String::new()),

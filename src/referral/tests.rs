@@ -87,7 +87,8 @@ impl Office {
                 self.desk.lead(&ToldLead::read(object(lead)).unwrap(), None).await.unwrap();
             }
             Fact::Sale { invoice, whose, amount, day } => {
-                let mut sale = json!({"invoice_id": invoice.to_string(), "amount": amount, "currency": "EUR", "at": at(*day)});
+                let mut sale =
+                    json!({"invoice_id": invoice.to_string(), "amount": amount, "currency": "EUR", "at": at(*day)});
                 match whose {
                     Whose::Email(email) => sale["email"] = json!(format!("{email}@home.example")),
                     Whose::External(external) => sale["external_id"] = json!(external),
@@ -121,9 +122,7 @@ impl Office {
                  w.amount || ' ' || w.state || ' ' || w.withheld || ' ' || w.reason || ' ' || w.earned_ms || ' ' || w.held_ms \
                  FROM rewards AS w JOIN referrals AS f ON f.id = w.referral"
             ),
-            format!(
-                "SELECT 'sale ' || f.invoice || ' of ' || COALESCE({PERSON}, 'nobody') FROM conversions AS f"
-            ),
+            format!("SELECT 'sale ' || f.invoice || ' of ' || COALESCE({PERSON}, 'nobody') FROM conversions AS f"),
         ] {
             let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&pool).await.unwrap();
             lines.extend(rows.iter().map(|row| row.get::<String, _>(0)));
@@ -156,7 +155,12 @@ fn partner() -> impl Strategy<Value = &'static str> {
 fn facts() -> impl Strategy<Value = Vec<Fact>> {
     let external = || (0..3_u8).prop_map(|id| format!("id-{id}"));
     let email = || prop_oneof![Just('x'), Just('y'), Just('z')];
-    let lead = (proptest::option::of(email()), proptest::option::of(external()), proptest::option::of(partner()), any::<bool>())
+    let lead = (
+        proptest::option::of(email()),
+        proptest::option::of(external()),
+        proptest::option::of(partner()),
+        any::<bool>(),
+    )
         .prop_filter("somebody", |lead| lead.0.is_some() || lead.1.is_some())
         .prop_map(|(email, external, partner, token)| Fact::Lead { email, external, partner, day: 0, token });
     let whose = prop_oneof![
@@ -165,8 +169,11 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         partner().prop_map(Whose::Token)
     ];
     let sale = (whose, 1..5_000_i64).prop_map(|(whose, amount)| Fact::Sale { invoice: 0, whose, amount, day: 0 });
-    let refund = (0..10_usize, proptest::option::of(1..5_000_i64))
-        .prop_map(|(invoice, amount)| Fact::Refund { invoice, amount, day: 0 });
+    let refund = (0..10_usize, proptest::option::of(1..5_000_i64)).prop_map(|(invoice, amount)| Fact::Refund {
+        invoice,
+        amount,
+        day: 0,
+    });
     let fact = prop_oneof![3 => lead, 3 => sale, 1 => refund];
     proptest::collection::vec(fact, 1..10).prop_map(|mut facts| {
         let mut refunded = BTreeSet::new();

@@ -127,18 +127,8 @@ fn money<S: Source>(reader: &mut Reader<'_, S>) -> Option<Money> {
 }
 
 impl ToldLead {
-    pub const FIELDS: &'static [&'static str] = &[
-        "program",
-        "email",
-        "external_id",
-        "first_name",
-        "last_name",
-        "token",
-        "cookie",
-        "partner",
-        "metadata",
-        "at",
-    ];
+    pub const FIELDS: &'static [&'static str] =
+        &["program", "email", "external_id", "first_name", "last_name", "token", "cookie", "partner", "metadata", "at"];
 
     pub fn read(object: Map<String, Value>) -> Result<ToldLead, Vec<Mistake>> {
         whole(object, Self::FIELDS, |reader| {
@@ -166,18 +156,8 @@ impl ToldLead {
 }
 
 impl ToldConversion {
-    pub const FIELDS: &'static [&'static str] = &[
-        "referral",
-        "email",
-        "external_id",
-        "token",
-        "program",
-        "event",
-        "amount",
-        "currency",
-        "invoice_id",
-        "at",
-    ];
+    pub const FIELDS: &'static [&'static str] =
+        &["referral", "email", "external_id", "token", "program", "event", "amount", "currency", "invoice_id", "at"];
 
     pub fn read(object: Map<String, Value>, source: &str) -> Result<ToldConversion, Vec<Mistake>> {
         whole(object, Self::FIELDS, |reader| {
@@ -195,7 +175,10 @@ impl ToldConversion {
                     None
                 }
                 _ => {
-                    reader.mistake("email", "somebody is named twice: give one of referral, external_id, email and token");
+                    reader.mistake(
+                        "email",
+                        "somebody is named twice: give one of referral, external_id, email and token",
+                    );
                     None
                 }
             };

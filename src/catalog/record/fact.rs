@@ -101,11 +101,7 @@ impl Recording {
     }
 
     /// Conversions that waited for this person are theirs now.
-    pub async fn match_conversions(
-        &mut self,
-        contact: ContactId,
-        names: &[(Known, &str)],
-    ) -> Result<(), CatalogError> {
+    pub async fn match_conversions(&mut self, contact: ContactId, names: &[(Known, &str)]) -> Result<(), CatalogError> {
         for (kind, value) in names {
             sqlx::query("UPDATE conversions SET contact = $1 WHERE contact IS NULL AND told_by = $2 AND told_as = $3")
                 .bind(contact.to_string())

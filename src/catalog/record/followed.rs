@@ -66,7 +66,7 @@ pub struct RewardRow {
     #[schema(value_type = String)]
     pub rule: Code,
     pub side: Side,
-    /// The fact that earned it.
+    /// The sale that earned it, or the referral itself.
     #[schema(value_type = String)]
     pub cause: FactId,
     /// 0: the partner who brought the person (or the person); 1: that partner's parent, and so on.
@@ -203,7 +203,8 @@ impl Recording {
 
     pub async fn referral_by_id(&mut self, wanted: FactId) -> Result<Option<ReferralRow>, CatalogError> {
         let sql = format!("SELECT {REFERRAL_COLUMNS} FROM referrals WHERE id = $1");
-        let row = sqlx::query(AssertSqlSafe(sql)).bind(wanted.to_string()).fetch_optional(&mut *self.writing.tx).await?;
+        let row =
+            sqlx::query(AssertSqlSafe(sql)).bind(wanted.to_string()).fetch_optional(&mut *self.writing.tx).await?;
         row.as_ref().map(referral).transpose()
     }
 
@@ -333,6 +334,11 @@ impl Recording {
 
     pub async fn reward_by_id(&mut self, wanted: FactId) -> Result<Option<RewardRow>, CatalogError> {
         Ok(self.rewards_where("id = $1", &[wanted.to_string()]).await?.pop())
+    }
+
+    pub async fn remove_reward(&mut self, id: FactId) -> Result<(), CatalogError> {
+        sqlx::query("DELETE FROM rewards WHERE id = $1").bind(id.to_string()).execute(&mut *self.writing.tx).await?;
+        Ok(())
     }
 
     /// Makes a reward, or changes it to be so.

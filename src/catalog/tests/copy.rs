@@ -4,7 +4,7 @@ use sqlx::{Executor, Row as _};
 
 use super::{
     feed::{Warnings, follower},
-    *,
+    record, *,
 };
 use crate::telemetry::health::Health;
 
@@ -27,6 +27,7 @@ async fn grown(backend: Backend) -> (Fixture, String) {
         event: None,
     };
     fixture.catalog.tell([entry]).await.unwrap();
+    record::fill(&fixture.catalog).await;
     fixture.catalog.outbox_passed("", "webhooks", 1).await.unwrap();
     (fixture, std::fs::read_to_string(&file).unwrap().trim().to_owned())
 }

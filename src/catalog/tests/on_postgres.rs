@@ -30,6 +30,8 @@ mod feed;
 mod items;
 #[path = "outbox.rs"]
 mod outbox;
+#[path = "record.rs"]
+mod record;
 #[path = "writers.rs"]
 mod writers;
 
