@@ -64,6 +64,10 @@ impl Wanted {
             (row.earned_at, row.held_until) = (self.earned.at, self.earned.held_until);
             row.auto_issue = self.auto_issue;
         }
+        if self.earned.reversed.is_some() {
+            // What is taken back has no place in the ledgers, and so nothing there withholds it.
+            row.withheld = String::new();
+        }
         stand(&mut row, self.earned.reversed, self.pending, now);
         row
     }
