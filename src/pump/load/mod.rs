@@ -26,12 +26,13 @@
 //! |---|---|
 //! | `mod.rs` | the loop |
 //! | `partition.rs` | one partition: what fills, what is under way, what is doubtful |
+//! | `progress.rs` | what a loader did, and how far it is, for who looks on |
 //! | `work.rs` | loading one range until it is loaded |
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::{Arc, Condvar, Mutex, PoisonError, mpsc},
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -40,11 +41,13 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 mod partition;
+mod progress;
 #[cfg(test)]
 mod tests;
 mod work;
 
 use partition::{Partition, Ripeness};
+pub use progress::{Loaded, Progress};
 use work::{Done, Work};
 
 use super::backoff::Backoff;
@@ -97,45 +100,6 @@ impl Options {
             retry: (RETRY_MIN, RETRY_MAX),
             seed,
         }
-    }
-}
-
-/// What a loader did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Loaded {
-    pub events: u64,
-    pub set_aside: u64,
-    pub ranges: u64,
-    /// Partitions that it was given; 0: other loaders had them all.
-    pub partitions: u64,
-}
-
-/// How far a loader is, for who looks on.
-#[derive(Clone, Debug)]
-pub struct Progress(Arc<(Mutex<Look>, Condvar)>);
-
-#[derive(Debug, Default)]
-struct Look {
-    loaded: u64,
-    left: u64,
-    ended: bool,
-}
-
-impl Progress {
-    fn new() -> Progress {
-        Progress(Arc::default())
-    }
-
-    fn tell(&self, change: impl FnOnce(&mut Look)) {
-        change(&mut self.0.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Events that are loaded, and offsets that are not, after that time; `None` when the loader has ended.
-    pub fn after(&self, time: Duration) -> Option<(u64, u64)> {
-        let look = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.0.1.wait_timeout_while(look, time, |look| !look.ended);
-        let (look, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        (!look.ended).then_some((look.loaded, look.left))
     }
 }
 
@@ -238,8 +202,7 @@ impl Running {
             }
         }
         self.finish();
-        self.loader.progress.tell(|look| look.ended = true);
-        self.loader.progress.0.1.notify_all();
+        self.loader.progress.end();
         failed.map_or(Ok(self.loaded), Err)
     }
 
@@ -471,7 +434,7 @@ impl Running {
             }
         }
         metrics::gauge!(names::LOAD_LAG).set(lag as f64);
-        self.loader.progress.tell(|look| (look.loaded, look.left) = (self.loaded.events, lag));
+        self.loader.progress.tell(self.loaded.events, lag);
         Ok(())
     }
 

@@ -121,10 +121,17 @@ impl Topics {
         let options = AdminOptions::new().request_timeout(Some(ASK_TIMEOUT));
         let asked = self.admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await;
         let described = match asked.map(|answers| answers.into_iter().next()) {
-            Ok(Some(Ok(described))) => described,
-            Ok(Some(Err(code))) => return Ok(not_told(topic, &code)),
-            Ok(None) => return Ok(()),
-            Err(problem) => return Ok(not_told(topic, &problem)),
+            Ok(Some(Ok(described))) => Ok(described),
+            Ok(Some(Err(code))) => Err(code.to_string()),
+            Ok(None) => Err("no answer".to_owned()),
+            Err(problem) => Err(problem.to_string()),
+        };
+        let described = match described {
+            Ok(described) => described,
+            Err(why) => {
+                tracing::debug!(topic, why, "the broker does not tell whether the topic is compacted");
+                return Ok(());
+            }
         };
         let policy = described.get("cleanup.policy").and_then(|entry| entry.value.as_deref()).unwrap_or("compact");
         if policy == "compact" {
@@ -141,8 +148,4 @@ impl Topics {
         let complaint = client::complaint(&self.client);
         error::explain(&self.settings, doing, code, complaint.as_ref())
     }
-}
-
-fn not_told(topic: &str, why: &dyn std::fmt::Display) {
-    tracing::debug!(topic, %why, "the broker does not tell whether the topic is compacted");
 }
