@@ -18,7 +18,7 @@ impl Business {
     fn open() -> Business {
         let folder = tempfile::tempdir().unwrap();
         let server = Server::start(folder.path(), &Options::default().demo()).unwrap();
-        let business = Business { folder: folder, server };
+        let business = Business { folder, server };
         let program = json!({
             "qualification": {"on": "event", "event": "sale"},
             "rewards": [
@@ -106,7 +106,7 @@ fn a_click_becomes_a_lead_a_sale_a_reward_and_a_refund_takes_it_back() {
     let rows = rows(business.folder.path(), 5);
     let kinds: Vec<&str> = rows.iter().map(|row| row["kind"].as_str().unwrap()).collect();
     for kind in ["click", "lead", "conversion", "reward", "refund"] {
-        assert!(kinds.iter().any(|known| *known == kind), "{kind} in {kinds:?}");
+        assert!(kinds.contains(&kind), "{kind} in {kinds:?}");
     }
     assert!(business.server.stop().success());
 }

@@ -20,8 +20,8 @@ use crate::{
     catalog::{Mistake, record::Answer},
     core::{limits::IDEMPOTENCY_KEY_MAX_BYTES, money::Money},
     referral::{
-        DeskError,
-        desk::{FactAnswer, LeadAnswer, Once},
+        DeskError, Once,
+        desk::{FactAnswer, LeadAnswer},
         told::{self, ToldConversion, ToldLead, ToldRefund},
     },
 };

@@ -134,7 +134,7 @@ async fn rule(state: &ApiState, text: &str, verdict: Verdict, body: Object) -> R
             ("note", serde_json::Value::String(text)) if text.chars().count() <= GIFT_MAX_CHARS => note = text,
             ("note", serde_json::Value::Null) => {}
             ("note", _) => {
-                mistakes.push(Mistake::new("note", format!("give a text of at most {GIFT_MAX_CHARS} characters")))
+                mistakes.push(Mistake::new("note", format!("give a text of at most {GIFT_MAX_CHARS} characters")));
             }
             (other, _) => mistakes.push(Mistake::new(other, "there is no such field: known is note")),
         }

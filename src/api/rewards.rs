@@ -95,14 +95,14 @@ async fn issue(State(state): State<ApiState>, body: Object) -> Result<Json<Vec<R
                     match id.as_str().and_then(|text| text.parse().ok()) {
                         Some(id) => rewards.push(id),
                         None => {
-                            mistakes.push(Mistake::new(format!("rewards[{at}]"), format!("{id} is no reward's id")))
+                            mistakes.push(Mistake::new(format!("rewards[{at}]"), format!("{id} is no reward's id")));
                         }
                     }
                 }
             }
             ("rewards", _) => mistakes.push(Mistake::new("rewards", format!("give a list of 1 to {ISSUE_MAX} ids"))),
             ("reference", serde_json::Value::String(text)) if text.chars().count() <= NAME_MAX_CHARS => {
-                reference = text
+                reference = text;
             }
             ("reference", _) => {
                 mistakes.push(Mistake::new("reference", format!("give a text of at most {NAME_MAX_CHARS} characters")));

@@ -302,7 +302,7 @@ pub fn check_parent_shares(shares: &[u32]) -> Result<(), TermsError> {
 mod tests {
     use super::*;
 
-    fn rule(json: serde_json::Value) -> Result<(), String> {
+    fn rule(json: &serde_json::Value) -> Result<(), String> {
         let mut rule = serde_json::json!({
             "code": "welcome", "to": "partner", "on": "qualification", "value": {"fixed": {"amount": 500, "currency": "EUR"}}
         });
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn each_mistake_of_a_rule_names_its_field() {
         use serde_json::json;
-        assert_eq!(rule(json!({})), Ok(()));
+        assert_eq!(rule(&json!({})), Ok(()));
         for (given, field) in [
             (json!({"value": {"fixed": {"amount": 0, "currency": "EUR"}}}), "[0].value.fixed.amount"),
             (json!({"value": {"percent": 1_000}}), "[0].value.percent"),
@@ -329,10 +329,10 @@ mod tests {
             (json!({"budget": {"amount": 5, "currency": "USD"}}), "[0].budget.currency"),
             (json!({"from": "2026-03-02", "until": "2026-03-02"}), "[0].until"),
         ] {
-            let error = rule(given.clone()).unwrap_err();
+            let error = rule(&given).unwrap_err();
             assert!(error.starts_with(&format!("{field}: ")), "{given}: {error}");
         }
-        assert!(rule(json!({"holddays": 3})).unwrap_err().contains("unknown field"));
+        assert!(rule(&json!({"holddays": 3})).unwrap_err().contains("unknown field"));
     }
 
     #[test]

@@ -8,30 +8,27 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    attribution::{Candidate, Decision, Rules, Source, Verdict, decide},
+    evidence::{Evidence, judge},
     follow::{self, follow},
+    once::{Once, answered, finish},
     told::{ToldConversion, ToldLead, ToldRefund, Whose},
 };
 use crate::{
     catalog::{
-        Catalog, CatalogError, Mistake, Partner, Program,
+        Catalog, CatalogError, Mistake,
         record::{
-            Answer, Answered, ContactId, ConversionRow, Known, LeadRow, Recording, ReferralRow, RefundRow, RewardRow,
-            RulingRow, Told,
+            Answer, ContactId, ConversionRow, Known, LeadRow, Recording, ReferralRow, RefundRow, RewardRow, RulingRow,
+            Told,
         },
     },
     core::{
         code::Code,
-        cookie::Cookie,
         event::{Event, Kind},
         fact::{self, FactId},
-        id::EventId,
         key::KeyRing,
-        program::Status,
         terms::RewardState,
         time::Millis,
         token::Token,
-        touch::Touch,
     },
     io::clock::Clock,
 };
@@ -49,44 +46,6 @@ impl DeskError {
     fn mistake(field: &str, problem: impl Into<String>) -> DeskError {
         DeskError::Catalog(CatalogError::Invalid(vec![Mistake::new(field, problem)]))
     }
-}
-
-/// A request that has its effect once, however often it is sent: the same key gets the same answer.
-#[derive(Clone, Debug)]
-pub struct Once {
-    /// What the key belongs to: the same one may stand for one thing at each door.
-    pub scope: &'static str,
-    pub key: String,
-    /// Of the request.
-    pub digest: String,
-}
-
-/// What was answered under this key.
-async fn answered(record: &mut Recording, once: Option<&Once>) -> Result<Option<Answer>, DeskError> {
-    let Some(Once { scope, key, digest }) = once else { return Ok(None) };
-    match record.answered(scope, key, digest).await? {
-        Answered::No => Ok(None),
-        Answered::Yes(answer) => Ok(Some(answer)),
-        Answered::Otherwise(answer) => {
-            let known = serde_json::from_str(&answer.body).unwrap_or_default();
-            Err(DeskError::Conflict { what: "Idempotency-Key", name: key.clone(), known })
-        }
-    }
-}
-
-/// Keeps the answer with its effect.
-async fn finish(
-    mut record: Recording,
-    once: Option<&Once>,
-    status: u16,
-    body: &impl Serialize,
-) -> Result<Answer, DeskError> {
-    let answer = Answer { status, body: serde_json::to_string(body).unwrap_or_default() };
-    if let Some(Once { scope, key, digest }) = once {
-        record.keep_answer(scope, key, digest, &answer).await?;
-    }
-    record.commit().await?;
-    Ok(answer)
 }
 
 /// What became of a lead.
@@ -142,7 +101,7 @@ impl Desk {
             return Err(DeskError::mistake("program", format!("there is no program `{}`", told.program)));
         };
         let at = told.at.unwrap_or_else(|| record.now());
-        let (click, visitor, candidates) = self.candidates(told, at)?;
+        let Evidence { click, visitor, candidates } = Evidence::of(told, &self.keys.load(), self.clock.now(), at);
         let decision = judge(record, &program, candidates, at).await?;
         let (contact, _) = record.contact(&told.person).await?;
         if let Some(visitor) = visitor {
@@ -176,40 +135,6 @@ impl Desk {
         }
         let referral = record.referral_of(contact, &told.program).await?;
         Ok(LeadAnswer { lead, contact, referral, attribution: decision.in_words() })
-    }
-
-    /// What the lead says of who brought the person: the click, the visitor, and all candidates.
-    fn candidates(
-        &self,
-        told: &ToldLead,
-        at: Millis,
-    ) -> Result<(Option<EventId>, Option<crate::core::id::VisitorId>, Vec<Candidate>), DeskError> {
-        let keys = self.keys.load();
-        let mut candidates = Vec::new();
-        let mut click = None;
-        if let Some(token) = told.token.as_deref().and_then(|text| Token::decode(text.as_bytes(), &keys)) {
-            click = Some(token.click);
-            candidates.extend(by_token(&token, &told.program));
-        }
-        let cookie = told.cookie.as_deref().and_then(|text| Cookie::decode(text.as_bytes(), &keys, self.clock.now()));
-        if let Some((first, last)) = cookie.as_ref().and_then(|cookie| cookie.touches) {
-            candidates.push(by_touch(&first));
-            if first != last {
-                candidates.push(by_touch(&last));
-            }
-        }
-        if let Some(partner) = &told.partner {
-            candidates.push(Candidate {
-                source: Source::Code,
-                partner: partner.clone(),
-                link: None,
-                ad: None,
-                click: None,
-                at,
-                other_program: None,
-            });
-        }
-        Ok((click, cookie.map(|cookie| cookie.visitor), candidates))
     }
 
     pub async fn convert(&self, told: &ToldConversion, once: Option<&Once>) -> Result<Answer, DeskError> {
@@ -430,61 +355,4 @@ async fn answer_for(
     let why = "no partner brought this person: it is kept, and counts when a lead says who did";
     let unmatched = referrals.is_empty().then(|| why.to_owned());
     Ok(FactAnswer { id, again, referrals, unmatched })
-}
-
-async fn judge(
-    record: &mut Recording,
-    program: &Program,
-    candidates: Vec<Candidate>,
-    at: Millis,
-) -> Result<Decision, CatalogError> {
-    let mut partners = std::collections::BTreeMap::new();
-    for candidate in &candidates {
-        if !partners.contains_key(&candidate.partner) {
-            let found = record.item::<Partner>(&candidate.partner).await?;
-            partners.insert(candidate.partner.clone(), may_be_credited(program, found.as_ref()));
-        }
-    }
-    let rules = Rules { model: program.attribution, window_days: program.window_days };
-    let unknown = || Err(Verdict::PartnerUnknown);
-    Ok(decide(candidates, at, rules, |partner| partners.get(partner).cloned().unwrap_or_else(unknown)))
-}
-
-fn may_be_credited(program: &Program, partner: Option<&Partner>) -> Result<(), Verdict> {
-    let partner = partner.ok_or(Verdict::PartnerUnknown)?;
-    if program.status != Status::Active {
-        return Err(Verdict::ProgramInactive);
-    }
-    if partner.status != Status::Active {
-        return Err(Verdict::PartnerInactive);
-    }
-    if !partner.programs.is_empty() && !partner.programs.contains(&program.code) {
-        return Err(Verdict::PartnerNotInProgram);
-    }
-    Ok(())
-}
-
-fn by_token(token: &Token, program: &Code) -> Option<Candidate> {
-    let of = token.program.map(Code::from);
-    Some(Candidate {
-        source: Source::Token,
-        partner: Code::from(token.partner?),
-        link: Some(Code::from(token.link)),
-        ad: token.ad.map(Code::from),
-        click: Some(token.click),
-        at: token.click.time(),
-        other_program: of.filter(|of| of != program),
-    })
-}
-
-fn by_touch(touch: &Touch) -> Candidate {
-    Candidate {
-        source: Source::Cookie,
-        partner: Code::from(touch.partner),
-        link: Some(Code::from(touch.link)),
-        ad: touch.ad.map(Code::from),
-        click: Some(touch.click),
-        at: touch.time(),
-        other_program: None,
-    }
 }

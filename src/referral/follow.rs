@@ -100,7 +100,7 @@ async fn put_rewards(
         record.rewards_of(referral.id).await?.into_iter().map(|row| (reward::key(&row), row)).collect();
     let mut touched: Vec<RewardRow> = Vec::new();
     for earned in earned {
-        for wanted in shares(program, referral, &parents, earned, standing) {
+        for wanted in shares(program, referral, &parents, &earned, standing) {
             let before = old.remove(&wanted.key());
             let id = match &before {
                 Some(row) => row.id,
@@ -137,7 +137,7 @@ fn shares(
     program: &Program,
     referral: &ReferralRow,
     parents: &[Option<Code>],
-    earned: Earned,
+    earned: &Earned,
     standing: &Standing,
 ) -> Vec<Wanted> {
     let rule = program.rewards.iter().find(|rule| rule.code == earned.rule);

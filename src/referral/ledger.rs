@@ -148,7 +148,7 @@ fn beginning(period: Period, at: Millis) -> Millis {
 mod tests {
     use super::*;
 
-    fn rule(json: serde_json::Value) -> RewardRule {
+    fn rule(json: &serde_json::Value) -> RewardRule {
         let mut rule = serde_json::json!({
             "code": "r", "to": "partner", "on": "qualification", "value": {"fixed": {"amount": 500, "currency": "EUR"}}
         });
@@ -167,13 +167,13 @@ mod tests {
     fn times_are_counted_without_what_was_taken_back() {
         let days = [(0, false), (1, false), (2, true), (3, false), (4, false)];
         let [yes, no] = [true, false];
-        assert_eq!(granted(&rule(serde_json::json!({})), &days), [yes; 5]);
-        assert_eq!(granted(&rule(serde_json::json!({"every": 2})), &days), [no, yes, yes, no, yes]);
-        assert_eq!(granted(&rule(serde_json::json!({"milestones": [1, 3]})), &days), [yes, no, yes, yes, no]);
-        assert_eq!(granted(&rule(serde_json::json!({"cap": 2})), &days), [yes, yes, yes, no, no]);
-        let monthly = rule(serde_json::json!({"cap": 1, "cap_period": "month"}));
+        assert_eq!(granted(&rule(&serde_json::json!({})), &days), [yes; 5]);
+        assert_eq!(granted(&rule(&serde_json::json!({"every": 2})), &days), [no, yes, yes, no, yes]);
+        assert_eq!(granted(&rule(&serde_json::json!({"milestones": [1, 3]})), &days), [yes, no, yes, yes, no]);
+        assert_eq!(granted(&rule(&serde_json::json!({"cap": 2})), &days), [yes, yes, yes, no, no]);
+        let monthly = rule(&serde_json::json!({"cap": 1, "cap_period": "month"}));
         assert_eq!(granted(&monthly, &[(0, no), (30, no), (31, no), (58, no), (59, no)]), [yes, no, yes, no, yes]);
-        let budget = rule(serde_json::json!({"budget": {"amount": 1_200, "currency": "EUR"}}));
+        let budget = rule(&serde_json::json!({"budget": {"amount": 1_200, "currency": "EUR"}}));
         assert_eq!(granted(&budget, &days), [yes, yes, yes, no, no]);
     }
 

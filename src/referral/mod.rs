@@ -14,14 +14,18 @@
 //! | `reward` | what becomes of a reward that was computed again |
 //! | `told` | what somebody tells us, checked |
 //! | `desk` | the doors: a fact comes in, in one transaction with what follows |
+//! | `evidence` | what a lead says of who brought the person, and who of them may be credited |
+//! | `once` | requests that have their effect once |
 //! | `follow` | what follows, brought into the record |
 //!
-//! All but the last two are pure: they take facts, terms and time as arguments and know no store.
+//! All but the last four are pure: they take facts, terms and time as arguments and know no store.
 
 pub mod attribution;
 pub mod desk;
+mod evidence;
 mod follow;
 pub mod ledger;
+mod once;
 pub mod outcome;
 mod reward;
 #[cfg(test)]
@@ -29,3 +33,4 @@ mod tests;
 pub mod told;
 
 pub use desk::{Desk, DeskError};
+pub use once::Once;

@@ -80,7 +80,7 @@ pub fn outcome(referral: FactId, case: Case, terms: Terms<'_>) -> Outcome {
     outcome.credited = lead.credited.clone();
     for rule in terms.rewards {
         for (cause, at, money, gone) in triggers(rule, &case, (referral, lead.place.at), qualified) {
-            if !rule.from.is_none_or(|from| from <= at) || !rule.until.is_none_or(|until| at < until) {
+            if rule.from.is_some_and(|from| at < from) || rule.until.is_some_and(|until| until <= at) {
                 continue;
             }
             let Some(value) = owed(rule, money) else { continue };
