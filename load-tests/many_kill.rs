@@ -1,8 +1,10 @@
 //! kill -9 of edges, loaders and broker under load, at random moments, everything real: what was answered is in ClickHouse
 //! once, and the rollups say the same as the rows.
 //!
-//! Besides, a loader is stopped (SIGSTOP) for longer than the group waits for it, and goes on with what it had in hand when
-//! others have long loaded it.
+//! Besides, a loader is stopped (SIGSTOP) until the other one has its partitions, and then goes on with what it had in hand.
+//!
+//! Between kills the loaders load: none is killed before the group has given all partitions away again and rows arrive. Else the
+//! group would wait for the dead all the time, and everything would be loaded at the end, in peace.
 //!
 //! Two edges write to one Kafka; two loaders share its partitions and bring them to one ClickHouse. Each click carries a tag
 //! (`?sub1=<n>`). At the end the edges drain, the rest is loaded, and the tags are compared.
@@ -37,9 +39,6 @@ const RATE: u64 = 1_000;
 /// Longest time between two kills, milliseconds.
 const LIFE_MS: u64 = 1_500;
 
-/// A stopped loader goes on after that time; the group gives its partitions away after 10 s.
-const STOPPED: Duration = Duration::from_secs(12);
-
 /// What is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
@@ -66,22 +65,16 @@ fn main() -> ExitCode {
     let mut left: Vec<Victim> = VICTIMS.iter().flat_map(|victim| std::iter::repeat_n(*victim, each)).collect();
     let (all, mut done) = (left.len(), 0);
     let (stops, mut stops_begun) = (arguments.size.pick(1, 20), 0);
-    let mut stopped: Option<(usize, Instant)> = None;
     while !left.is_empty() {
         common::wait(Duration::from_millis(random.below(LIFE_MS)));
         let victim = left.swap_remove(random.below(left.len() as u64) as usize);
-        let mut one = random.below(2) as usize;
-        if let Some((that, _)) = stopped.take_if(|(_, since)| since.elapsed() > STOPPED) {
-            loaders[that].signal("CONT");
-        }
-        if stopped.is_none() && stops_begun * all <= done * stops && stops_begun < stops {
-            loaders[one].signal("STOP");
-            stopped = Some((one, Instant::now()));
+        let one = random.below(2) as usize;
+        if stops_begun * all <= done * stops && stops_begun < stops {
             stops_begun += 1;
-        }
-        // It is to live on.
-        if victim != Victim::Edge && stopped.is_some_and(|(that, _)| that == one) {
-            one = 1 - one;
+            loaders[one].signal("STOP");
+            field.until_loading(&[&loaders[1 - one]]);
+            loaders[one].signal("CONT");
+            field.until_loading(&loaders.iter().collect::<Vec<_>>());
         }
         if victim == Victim::Edge {
             let old = edges.remove(one);
@@ -100,17 +93,17 @@ fn main() -> ExitCode {
         if loaders.len() < 2 {
             loaders.insert(one, field.loader(&format!("loader-{one}")));
         }
+        if victim != Victim::Edge {
+            field.until_loading(&loaders.iter().collect::<Vec<_>>());
+        }
         done += 1;
         if done % (all / 10).max(1) == 0 {
             println!("  {done} of {all} kills, {:.0} s", started.elapsed().as_secs_f64());
         }
     }
-    if let Some((that, since)) = stopped {
-        common::wait(STOPPED.saturating_sub(since.elapsed()));
-        loaders[that].signal("CONT");
-    }
     let answered: Vec<u64> = loads.into_iter().flat_map(Load::end).collect();
-    println!("  {} clicks answered; draining", answered.len());
+    let loaded_before_the_end = field.number("SELECT count() FROM events");
+    println!("  {} clicks answered, {loaded_before_the_end} of them loaded; draining", answered.len());
     many::drain(edges);
     let ended_well = loaders.into_iter().all(Loader::stop);
     field.load_rest();
@@ -135,7 +128,8 @@ fn main() -> ExitCode {
         arguments.size,
         ok,
         serde_json::json!({
-            "seed": seed, "kills_of_each": each, "loaders_stopped": stops, "answered": answered.len(), "rows": rows, "sum_of_rollup": sum,
+            "seed": seed, "kills_of_each": each, "loaders_stopped": stops, "answered": answered.len(),
+            "loaded_before_the_end": loaded_before_the_end, "rows": rows, "sum_of_rollup": sum,
             "lost": lost.len(), "twice": twice.len(), "disagreements": disagreements, "loaders_ended_well": ended_well,
             "seconds": started.elapsed().as_secs(),
         }),

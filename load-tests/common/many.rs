@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
@@ -19,11 +20,16 @@ use tempfile::TempDir;
 
 use crate::{
     clicks,
-    client::Client,
+    client::{Client, metric},
     common::wait,
     server::{self, Options, Server},
     stack::{Part, Stack},
 };
+
+/// Partitions of the topic.
+const PARTITIONS: u32 = 6;
+/// A group that lost a member and a broker has given its partitions away again after that time.
+const LOADING_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Kafka, ClickHouse, and a folder for everybody.
 pub(crate) struct Field {
@@ -42,7 +48,8 @@ impl Field {
         all.push(("KAFKA__BROKERS".to_owned(), stack.brokers()));
         all.push(("CLICKHOUSE__URL".to_owned(), stack.clickhouse_url()));
         let field = Field { stack, folder: tempfile::tempdir().expect("a temporary folder"), settings: all };
-        let output = field.command("migrate", &["migrate", "--partitions", "6"]).output().expect("migrate");
+        let partitions = PARTITIONS.to_string();
+        let output = field.command("migrate", &["migrate", "--partitions", &partitions]).output().expect("migrate");
         assert!(output.status.success(), "migrate: {}", String::from_utf8_lossy(&output.stderr));
         field
     }
@@ -71,6 +78,8 @@ impl Field {
             .append(true)
             .open(self.folder.path().join(format!("{name}.log")))
             .expect("a log file");
+        let addresses = self.folder.path().join(name).join("load-addresses.json");
+        let _ = std::fs::remove_file(&addresses);
         let child = self
             .command(name, &["load"])
             .env("FINGERPOST__OPS__LISTEN", "127.0.0.1:0")
@@ -79,7 +88,22 @@ impl Field {
             .stderr(log)
             .spawn()
             .expect("a loader");
-        Loader { child }
+        Loader { child, addresses }
+    }
+
+    /// Waits until these loaders have all partitions between them and bring events to ClickHouse; panics after
+    /// [`LOADING_PATIENCE`].
+    pub(crate) fn until_loading(&self, loaders: &[&Loader]) {
+        let before = self.number("SELECT count() FROM events");
+        let deadline = Instant::now() + LOADING_PATIENCE;
+        loop {
+            let partitions: f64 = loaders.iter().filter_map(|loader| loader.partitions()).sum();
+            if partitions == f64::from(PARTITIONS) && self.number("SELECT count() FROM events") > before {
+                return;
+            }
+            assert!(Instant::now() < deadline, "nothing is loaded: the loaders have {partitions} partitions");
+            wait(Duration::from_millis(200));
+        }
     }
 
     /// Loads what is left.
@@ -181,6 +205,8 @@ impl Field {
 /// A running `fingerpost load`.
 pub(crate) struct Loader {
     child: Child,
+    /// Where it says where it listens.
+    addresses: PathBuf,
 }
 
 impl Loader {
@@ -188,6 +214,13 @@ impl Loader {
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
+    }
+
+    /// Kafka partitions that it has; `None` as long as nobody answers.
+    fn partitions(&self) -> Option<f64> {
+        let text = std::fs::read_to_string(&self.addresses).ok()?;
+        let addresses: serde_json::Value = serde_json::from_str(&text).ok()?;
+        metric(addresses["ops"].as_str()?.parse().ok()?, "fingerpost_load_partitions ")
     }
 
     /// Sends a signal: `STOP`, `CONT`, …

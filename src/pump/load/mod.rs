@@ -27,6 +27,7 @@
 //! | `mod.rs` | the loop |
 //! | `partition.rs` | one partition: what fills, what is under way, what is doubtful |
 //! | `progress.rs` | what a loader did, and how far it is, for who looks on |
+//! | `welcome.rs` | partitions that we were given: what of them is in the table, and where to go on |
 //! | `work.rs` | loading one range until it is loaded |
 
 use std::{
@@ -44,17 +45,19 @@ mod partition;
 mod progress;
 #[cfg(test)]
 mod tests;
+mod welcome;
 mod work;
 
 use partition::{Partition, Ripeness};
 pub use progress::{Loaded, Progress};
+use welcome::{New, expired};
 use work::{Done, Work};
 
 use super::backoff::Backoff;
 use crate::{
     core::limits::{FLUSH_TIMEOUT, RETRY_MAX, RETRY_MIN},
     io::clock::Clock,
-    store::{Happened, RangeSink, SinkError, Source, SourceError},
+    store::{Happened, RangeSink, Source, SourceError},
     telemetry::{
         health::{Health, State},
         names,
@@ -69,6 +72,8 @@ const TABLE: &str = "table";
 const POLL: Duration = Duration::from_millis(50);
 /// Events of one poll.
 const POLL_EVENTS: usize = 10_000;
+/// With `once`, a source that fails for that long fails the run.
+const ONCE_PATIENCE: Duration = Duration::from_secs(60);
 /// How often the partitions' ends are asked for, to tell the lag.
 const LAG_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -140,9 +145,10 @@ impl Loader {
     /// The same on this thread. An error says what somebody must do; what is committed stays.
     pub fn run(self, stop: &CancellationToken) -> Result<Loaded, String> {
         let (done, finished) = mpsc::channel();
-        let work = Work::new(&self, done);
+        let (work, options) = (Work::new(&self, done), self.options);
+        begin_metrics();
         let running = Running {
-            backoff: Backoff::new(self.options.retry, self.options.seed),
+            backoff: Backoff::new(options.retry, options.seed),
             loader: self,
             partitions: BTreeMap::new(),
             work,
@@ -150,21 +156,24 @@ impl Loader {
             loaded: Loaded::default(),
             lag_due: Instant::now(),
             new: Vec::new(),
+            welcome_due: Instant::now(),
+            welcome_backoff: Backoff::new(options.retry, options.seed ^ 1),
+            failing: None,
             settled: false,
         };
         running.run(stop)
     }
 }
 
-/// Records that Kafka deleted before they were loaded.
-fn expired(partition: u32, from: u64, to: u64) {
-    tracing::error!(
-        partition,
-        from,
-        to,
-        "Kafka deleted records before they were loaded: keep them longer (retention.ms)"
-    );
-    metrics::counter!(names::LOAD_EXPIRED).increment(to - from);
+/// Alerts look for a rise: each counter is there before the first.
+fn begin_metrics() {
+    for counter in
+        [names::LOAD_EVENTS, names::LOAD_BATCHES, names::LOAD_SET_ASIDE, names::LOAD_RETRIES, names::LOAD_EXPIRED]
+    {
+        metrics::counter!(counter).increment(0);
+    }
+    metrics::gauge!(names::LOAD_PARTITIONS).set(0.0);
+    metrics::gauge!(names::LOAD_LAG).set(0.0);
 }
 
 struct Running {
@@ -177,16 +186,13 @@ struct Running {
     lag_due: Instant,
     /// Partitions that we were given, before the table was asked what it holds of them.
     new: Vec<New>,
+    /// When those that could not be begun are tried again, after how many tries.
+    welcome_due: Instant,
+    welcome_backoff: Backoff,
+    /// Since when the source fails, with `once`.
+    failing: Option<Instant>,
     /// The group has given us what we are to have.
     settled: bool,
-}
-
-/// A partition that we were given.
-#[derive(Clone)]
-struct New {
-    partition: u32,
-    committed: u64,
-    note: String,
 }
 
 impl Running {
@@ -196,9 +202,16 @@ impl Running {
         while !stop.is_cancelled() && failed.is_none() {
             match self.turn() {
                 Err(SourceError::Fatal(reason)) if once => failed = Some(reason),
-                Err(error) => self.pause(&error, stop),
+                Err(error) => {
+                    let since = *self.failing.get_or_insert_with(Instant::now);
+                    if once && since.elapsed() > ONCE_PATIENCE {
+                        failed = Some(error.to_string());
+                    } else {
+                        self.pause(&error, stop);
+                    }
+                }
                 Ok(()) if once && self.is_drained() => break,
-                Ok(()) => {}
+                Ok(()) => self.failing = None,
             }
         }
         self.finish();
@@ -208,16 +221,18 @@ impl Running {
 
     fn turn(&mut self) -> Result<(), SourceError> {
         self.poll()?;
-        let welcomed = self.welcome();
+        self.welcome()?;
         self.take_finished()?;
         self.start_ripe()?;
         self.tell_lag()?;
-        welcomed?;
         if self.backoff.tries() > 0 {
             tracing::info!("the source answers again");
         }
         self.backoff.reset();
-        self.loader.health.ready(SOURCE);
+        // What cannot be begun has said so itself.
+        if self.new.is_empty() {
+            self.loader.health.ready(SOURCE);
+        }
         Ok(())
     }
 
@@ -262,68 +277,6 @@ impl Running {
         if let Some(partition) = self.partitions.get_mut(&number) {
             partition.set_paused(paused);
         }
-        Ok(())
-    }
-
-    /// Finds out of each new partition what may be in the table already, and goes on from there. One that cannot be begun
-    /// does not stop the others.
-    fn welcome(&mut self) -> Result<(), SourceError> {
-        let mut problem = None;
-        for new in std::mem::take(&mut self.new) {
-            let begun = match self.work.take_over(new.partition) {
-                Ok(held) => self.given(&new, held),
-                Err(error) => {
-                    self.loader.health.set(TABLE, State::Degraded, error.to_string());
-                    Err(match error {
-                        SinkError::Retry(reason) => SourceError::Retry(reason),
-                        SinkError::Fatal(reason) => SourceError::Fatal(reason),
-                    })
-                }
-            };
-            match begun {
-                Ok(()) | Err(SourceError::Lost(_)) => {}
-                Err(error) => {
-                    self.new.push(new);
-                    problem = Some(error);
-                }
-            }
-        }
-        problem.map_or(Ok(()), Err)
-    }
-
-    fn given(&mut self, new: &New, held: u64) -> Result<(), SourceError> {
-        let New { partition, committed, note } = new;
-        let there = self.loader.source.ends(*partition)?;
-        if held > there.end {
-            return Err(SourceError::Fatal(format!(
-                "the table holds offsets up to {held} of partition {partition}, which ends at {}: the topic was made \
-                 anew; give its rows a name of their own with load.source",
-                there.end
-            )));
-        }
-        if held < *committed {
-            tracing::warn!(
-                partition,
-                committed,
-                held,
-                "the table holds less than was committed: what it lacks is loaded again"
-            );
-        }
-        let goal = self.loader.source.last(*partition)?;
-        let mut found = Partition::given(*partition, *committed, note, held, goal);
-        found.can_be_read_to(there.end);
-        found.begins_at(there.start);
-        // What a first start of a group does not find was never its to load.
-        let done = if committed < &there.start { held.max(*committed) } else { held };
-        if (1..there.start).contains(&done) {
-            expired(*partition, done, there.start);
-        }
-        let (doubtful, from) = (found.is_doubtful(), found.next());
-        tracing::info!(partition, committed, held, doubtful, from, "a partition is given");
-        self.loader.source.seek(*partition, from)?;
-        self.loaded.partitions += 1;
-        self.partitions.insert(*partition, found);
-        metrics::gauge!(names::LOAD_PARTITIONS).set(self.partitions.len() as f64);
         Ok(())
     }
 
@@ -389,6 +342,7 @@ impl Running {
             .collect();
         for number in ripe {
             let Some(partition) = self.partitions.get_mut(&number) else { continue };
+            let intended = Instant::now();
             let (start, note) = partition.intent();
             match self.loader.source.commit(number, start, &note) {
                 Ok(()) => {}
@@ -399,7 +353,7 @@ impl Running {
                 Err(error) => return Err(error),
             }
             let (range, doubtful) = partition.start(&self.loader.options);
-            self.work.load(range, doubtful);
+            self.work.load(range, doubtful, intended);
         }
         let resumed: Vec<u32> =
             self.partitions.values().filter(|partition| partition.may_resume()).map(Partition::number).collect();
@@ -415,15 +369,15 @@ impl Running {
         }
         self.lag_due = Instant::now() + LAG_INTERVAL;
         let mut lag = 0;
-        for partition in self.partitions.values_mut().filter(|partition| !partition.is_drained()) {
+        for partition in self.partitions.values_mut() {
             let there = match self.loader.source.ends(partition.number()) {
                 Ok(there) => there,
                 Err(SourceError::Lost(_)) => continue,
                 Err(error) => return Err(error),
             };
-            lag += there.end.saturating_sub(partition.oldest());
+            lag += partition.lag(there.end);
             if let Some(gap) = partition.take_gap().filter(|gap| there.start >= gap.end) {
-                expired(partition.number(), gap.start, gap.end);
+                expired(partition.number(), gap);
             }
             if partition.can_be_read_to(there.end) {
                 match self.loader.source.seek(partition.number(), partition.next()) {

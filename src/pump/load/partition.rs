@@ -102,9 +102,11 @@ impl Partition {
         self.busy.is_some()
     }
 
-    /// Where the oldest record stands that is not loaded.
-    pub(super) const fn oldest(&self) -> u64 {
-        self.filling.start
+    /// Offsets that are not loaded and committed, where the partition ends at `end`. Behind the last record there may be ends of transactions,
+    /// which nobody ever loads.
+    pub(super) fn lag(&self, end: u64) -> u64 {
+        let idle = self.busy.is_none() && self.done.is_none() && self.filling.records.is_empty();
+        if idle && self.at_end { 0 } else { end.saturating_sub(self.reached) }
     }
 
     pub(super) fn is_drained(&self) -> bool {

@@ -66,7 +66,8 @@ impl Work {
         self.runtime.block_on(self.table.take_over(partition))
     }
 
-    pub(super) fn load(&mut self, range: Range, doubtful: bool) {
+    /// `intended` is when the intent was about to be committed.
+    pub(super) fn load(&mut self, range: Range, doubtful: bool, intended: Instant) {
         let partition = range.partition;
         let (table, health, done, stop) =
             (Arc::clone(&self.table), self.health.clone(), self.done.clone(), self.stop.clone());
@@ -74,7 +75,7 @@ impl Work {
         let once = self.once;
         let task = self.runtime.spawn(async move {
             tokio::select! {
-                ended = load(&*table, &range, doubtful, backoff, once, &turns, &health) => {
+                ended = load(&*table, &range, (doubtful, intended), backoff, once, &turns, &health) => {
                     // The loader has ended otherwise; whoever goes on finds the intent.
                     let _ = done.send(ended);
                 }
@@ -105,13 +106,12 @@ impl Work {
 async fn load(
     table: &dyn RangeSink,
     range: &Range,
-    mut doubtful: bool,
+    (mut doubtful, started): (bool, Instant),
     mut backoff: Backoff,
     once: bool,
     turns: &Semaphore,
     health: &Health,
 ) -> Result<Done, String> {
-    let started = Instant::now();
     loop {
         let turn = turns.acquire().await;
         // A process that was stopped, or that waited long for its turn, may have lost the partition without knowing it.

@@ -197,7 +197,8 @@ impl Store {
         for (at, migration) in MIGRATIONS.iter().enumerate() {
             let objects = migration.objects();
             if !applied.iter().any(|row| row.version == migration.version) {
-                let what = format!("apply version {} ({}): {}", migration.version, migration.name, objects.join(", "));
+                let made = if objects.is_empty() { "changes of tables".to_owned() } else { objects.join(", ") };
+                let what = format!("apply version {} ({}): {made}", migration.version, migration.name);
                 changes.push(Change { what, work: Work::Migration(at) });
             } else if objects.iter().any(|name| dropped.contains(name)) {
                 let again: Vec<String> = objects.into_iter().filter(|name| dropped.contains(name)).collect();

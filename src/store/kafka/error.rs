@@ -54,8 +54,11 @@ pub(super) fn sort(code: Code) -> Verdict {
             Verdict::Operator("a topic is missing: `fingerpost migrate` makes it")
         }
         Code::InvalidTopic => Verdict::Operator("kafka.topic or kafka.checkpoints is not a name for a topic"),
-        Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+        Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed => {
             Verdict::Operator("the user may not do this: allow it Write, Read and Describe on both topics (ACLs)")
+        }
+        Code::GroupAuthorizationFailed => {
+            Verdict::Operator("the user may not use the group: allow it Read on kafka.group (ACLs)")
         }
         Code::TransactionalIdAuthorizationFailed => {
             Verdict::Operator("the user may not use this transactional id: allow it Write and Describe on it (ACLs)")
