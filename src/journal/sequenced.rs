@@ -74,8 +74,15 @@ impl Journal {
         let Some(last) = reader.last_segment() else { return Ok(Vec::new()) };
         let folder = segment::lane_folder(&settings.folder, lane);
         let path = folder.join(segment::file_name(last));
-        let durable = disk.open(&path).and_then(|file| file.sync_data()).and_then(|()| disk.sync_dir(&folder));
-        durable.map_err(|error| JournalError::Read { path, error })?;
+        if self.0.unsynced().contains(&lane) {
+            return Err(JournalError::Unsynced { path });
+        }
+        let file = disk.open(&path).map_err(|error| JournalError::Read { path: path.clone(), error })?;
+        // Never asked again after a failure.
+        if file.sync_data().and_then(|()| disk.sync_dir(&folder)).is_err() {
+            self.0.unsynced().insert(lane);
+            return Err(JournalError::Unsynced { path });
+        }
         reader.seek(last);
         let mut found = Vec::new();
         while !reader.finished() {

@@ -14,7 +14,11 @@
 //!      ([`Moved::is_known`]). As the position is read after the lanes, a lane that was gone by then is covered.
 //! 3. A record is known by its number and its event's id: numbers that a restored catalog gives again are other rows. Each
 //!    row is asked for, not only the highest: a torn group may have a hole, and what was lost there is appended again.
-//! 4. The lane always waits for the disk, whatever `journal.durability` says: what was delivered is there after a power cut.
+//! 4. The lane always waits for the disk, whatever `journal.durability` says, and what is found is made durable before it is
+//!    delivered: so a power cut takes away nothing that a sink holds.
+//!
+//! One thing is left: a kill before the disk has confirmed a group, *then* a sync that fails while the group is found, in a process
+//! that is killed as well, *then* a power cut. The next process cannot know of the failed sync.
 
 use std::{
     collections::HashSet,

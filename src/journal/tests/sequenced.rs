@@ -100,6 +100,22 @@ fn what_was_told_stays() {
     }
 }
 
+/// Asked again, the disk would say that all is well.
+#[test]
+fn a_failed_sync_of_what_is_found_is_not_repeated() {
+    let disk = SimDisk::new(6);
+    let journal = open(&disk, &settings(Durability::Process));
+    settle(&mut journal.durable_lane().unwrap(), 1..=3).unwrap();
+    drop(journal);
+    disk.kill();
+    let next = open(&disk, &settings(Durability::Process));
+    disk.set_faults(Faults { sync: 1_000, ..Faults::default() });
+    assert!(next.sequenced().is_err());
+    disk.set_faults(Faults::default());
+    assert!(next.sequenced().is_err() && next.claim_orphans().unwrap().is_empty());
+    assert!(next.condition().reason().contains("look at the disk"), "{:?}", next.condition());
+}
+
 #[test]
 fn a_group_that_the_disk_refused_can_be_settled_again() {
     let disk = SimDisk::new(4);
