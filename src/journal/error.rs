@@ -50,6 +50,8 @@ pub enum JournalError {
     Read { path: PathBuf, error: io::Error },
     #[error("cannot remove {path}: {error}", path = .path.display())]
     Remove { path: PathBuf, error: io::Error },
+    #[error("the disk did not confirm what {path} holds: look at the disk, then restart", path = .path.display())]
+    Unsynced { path: PathBuf },
     #[error("cannot start the journal's helper thread: {0}")]
     Thread(io::Error),
 }
@@ -66,6 +68,7 @@ impl JournalError {
             JournalError::Newer { .. } => "newer",
             JournalError::Read { .. } => "read",
             JournalError::Remove { .. } => "remove",
+            JournalError::Unsynced { .. } => "unsynced",
             JournalError::Thread(_) => "thread",
         }
     }

@@ -57,6 +57,8 @@ pub struct LaneReader {
     key: Option<Key>,
     /// First sequence numbers of the segments, ascending.
     segments: Vec<u64>,
+    /// Those segments of an orphan that tell the key themselves.
+    keyed: Vec<u64>,
     created: Option<Millis>,
     open: Option<Open>,
     /// What to hand out next.
@@ -65,6 +67,7 @@ pub struct LaneReader {
     counted: u64,
     ended: bool,
     damage: Damage,
+    pub(crate) sequenced_to: Option<u64>,
 }
 
 impl LaneReader {
@@ -74,12 +77,14 @@ impl LaneReader {
             folder: watch.folder.clone(),
             key: Some(watch.key),
             segments: Vec::new(),
+            keyed: Vec::new(),
             created: None,
             open: None,
             position: 0,
             counted: 0,
             ended: false,
             damage: Damage::default(),
+            sequenced_to: None,
             source: Source::Live(watch),
             shared,
         }
@@ -96,12 +101,14 @@ impl LaneReader {
             lane,
             key: None,
             segments: Vec::new(),
+            keyed: Vec::new(),
             created: None,
             open: None,
             position: 0,
             counted: 0,
             ended: false,
             damage: Damage::default(),
+            sequenced_to: None,
             source: Source::Orphan { claim: None },
             folder,
             shared,
@@ -136,6 +143,11 @@ impl LaneReader {
     /// When an orphan's oldest segment was begun.
     pub fn created(&self) -> Option<Millis> {
         self.created
+    }
+
+    /// The highest number of the outbox that a claimed orphan holds; `None` for a lane of clicks.
+    pub fn sequenced_to(&self) -> Option<u64> {
+        self.sequenced_to
     }
 
     /// How many segments were there when it last looked.
@@ -333,6 +345,7 @@ impl LaneReader {
             match read_header(&*self.shared.disk, &path) {
                 Ok(HeaderRead::Good(header)) if header.lane == self.lane => {
                     self.key.get_or_insert(Key::new(header.salt));
+                    self.keyed.push(*first);
                     self.created.get_or_insert(header.created);
                 }
                 Ok(HeaderRead::Newer(version)) => return Err(JournalError::Newer { path, version }),
@@ -352,7 +365,9 @@ impl LaneReader {
             self.list().map_err(|error| JournalError::Read { path: self.folder.clone(), error })?;
         }
         let done = self.segments.iter().skip(1).take_while(|first| **first <= next).count();
-        if done == 0 {
+        // A segment that lost its header is read with the key that its neighbours tell, also by the next process.
+        let has_key = self.watch().is_some() || self.segments[done..].iter().any(|first| self.keyed.contains(first));
+        if done == 0 || !has_key {
             return Ok(());
         }
         if self.open.as_ref().is_some_and(|open| open.first < self.segments[done]) {

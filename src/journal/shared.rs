@@ -2,7 +2,7 @@
 //! wakes the pump. Everything here is touched once a group or once a segment, never once a record.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -177,6 +177,8 @@ pub(crate) struct Shared {
     lanes: Mutex<BTreeMap<LaneId, Arc<LaneWatch>>>,
     orphans: AtomicU64,
     conditions: Mutex<BTreeMap<LaneId, Condition>>,
+    /// Lanes of which a sync has failed: asked again, the disk would say that all is well.
+    unsynced: Mutex<BTreeSet<LaneId>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -195,6 +197,7 @@ impl Shared {
             lanes: Mutex::default(),
             orphans: AtomicU64::new(0),
             conditions: Mutex::default(),
+            unsynced: Mutex::default(),
         }
     }
 
@@ -223,6 +226,10 @@ impl Shared {
 
     pub(crate) fn orphan_gone(&self) {
         self.orphans.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unsynced(&self) -> MutexGuard<'_, BTreeSet<LaneId>> {
+        locked(&self.unsynced)
     }
 
     /// Says how a lane is. A change is logged here, once.

@@ -287,3 +287,32 @@ proptest! {
         prop_assert!(read_hostile_segment(&real) <= count as u64);
     }
 }
+
+/// The key that reads a segment without a header stands in another one, which stays as long as somebody may need it.
+#[test]
+fn a_segment_that_lost_its_header_is_read_to_its_end_by_whoever_comes() {
+    let disk = SimDisk::new(1);
+    let journal = open(&disk, &settings(Durability::Process));
+    let mut writer = journal.lane_with(LANE, 99).unwrap();
+    let payload = [7; 3_000];
+    for _ in 0..3 {
+        group(&mut writer, &[&payload]).unwrap();
+    }
+    drop((writer, journal));
+    disk.kill();
+    for first in [1, 2] {
+        disk.corrupt(&segment(first), |bytes| bytes[..HEADER_BYTES].fill(0)).unwrap();
+    }
+    for sequence in 0..3 {
+        let mut reader = orphan(&disk);
+        reader.seek(sequence);
+        assert_eq!(reader.next(1, 1).unwrap(), [(sequence, payload.to_vec())]);
+        reader.delivered(sequence + 1).unwrap();
+        assert_eq!(reader.damage(), Damage::default());
+    }
+    let mut reader = orphan(&disk);
+    reader.seek(3);
+    assert!(read_all(&mut reader).is_empty() && reader.finished());
+    reader.remove().unwrap();
+    assert_eq!(disk.used(), 0);
+}
