@@ -24,6 +24,7 @@ use crate::{
     io::{clock::Clock, disk::SystemDisk, random},
     journal::{self, Journal},
     links::Links,
+    outbox::{Guard, Mailer, Tester, Webhooks},
     pump::{self, Pump},
     store::Reports,
     telemetry::{
@@ -87,6 +88,15 @@ struct Parts {
     follower: Follower,
     journal: Journal,
     reports: Arc<dyn Reports>,
+    outbox: Outbox,
+}
+
+/// What leaves by itself.
+struct Outbox {
+    webhooks: Webhooks,
+    mailer: Mailer,
+    /// What the API has of it.
+    api: api::Webhooks,
 }
 
 async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::Result<()> {
@@ -96,7 +106,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let sockets = workers::bind(&parts.config.edge)?;
     let addresses = Addresses::of(&sockets, &control, &ops)?;
 
-    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports } = parts;
+    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, outbox } = parts;
     let sink = sinks::open(&config, &clock)?;
     let signals = Signals::listen()?;
     let stop = CancellationToken::new();
@@ -118,13 +128,21 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let data = config.data.clone();
     let scrape =
         scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links), data, clock.clone());
-    let api = api::router(ApiState { catalog: catalog.clone(), reports: Arc::clone(&reports), clock: clock.clone() });
+    let state = ApiState {
+        catalog: catalog.clone(),
+        reports: Arc::clone(&reports),
+        clock: clock.clone(),
+        webhooks: outbox.api,
+    };
+    let api = api::router(state);
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
     let tasks: Vec<JoinHandle<()>> = vec![
         owned("control listener", serve_http(control, api, stop.clone()), &stop, &ended),
         owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
+        owned("webhooks", outbox.webhooks.run(stop.clone()), &stop, &ended),
+        owned("mail", outbox.mailer.run(stop.clone()), &stop, &ended),
         owned("upkeep", scrape.upkeep(stop.clone()), &stop, &ended),
     ];
     addresses.write(&config.data)?;
@@ -200,9 +218,20 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
         tracing::warn!(%error, "the admin token cannot be checked while the catalog is away");
     }
     let reports = reports::open(&config)?;
+    let outbox = outbox(&config, &catalog, &health, &clock)?;
     let links: Arc<Links> = follower.links();
     let shared = Arc::new(edge::Shared { links, keys, enrich, clock: clock.clone(), settings: edge_settings(&config) });
-    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports })
+    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, outbox })
+}
+
+fn outbox(config: &Config, catalog: &Catalog, health: &Health, clock: &Clock) -> anyhow::Result<Outbox> {
+    let settings = &config.webhooks;
+    let guard = Arc::new(Guard::new(settings.allow_hosts.clone()));
+    let tester = Tester::new(settings, Arc::clone(&guard), catalog.clone(), clock.clone())?;
+    let webhooks = Webhooks::new(settings, Arc::clone(&guard), catalog.clone(), health.clone(), clock.clone())?;
+    let mailer = Mailer::new(&config.mail, catalog.clone(), clock.clone())?;
+    let api = api::Webhooks { guard, tester, secret_overlap: settings.secret_overlap };
+    Ok(Outbox { webhooks, mailer, api })
 }
 
 /// Makes the folder, and says at once when it cannot be written.

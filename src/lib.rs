@@ -8,6 +8,7 @@
 //! |---|---|
 //! | 5 | [`app`], [`cli`] |
 //! | 4 | [`edge`], [`pump`], [`api`] |
+//! | 3 | [`outbox`] |
 //! | 2 | [`catalog`], [`journal`], [`store`] |
 //! | 1 | [`links`], [`enrich`], [`io`], [`telemetry`], [`config`] |
 //! | 0 | [`core`], `testing` (the real stores, for tests) |
@@ -23,6 +24,7 @@ pub mod enrich;
 pub mod io;
 pub mod journal;
 pub mod links;
+pub mod outbox;
 pub mod pump;
 pub mod store;
 pub mod telemetry;

@@ -40,11 +40,13 @@ mod problem;
 mod programs;
 mod reports;
 mod share_links;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
 
 pub use problem::Problem;
+pub use webhooks::Webhooks;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -52,6 +54,7 @@ pub struct ApiState {
     pub catalog: Catalog,
     pub reports: Arc<dyn Reports>,
     pub clock: Clock,
+    pub webhooks: Webhooks,
 }
 
 impl FromRef<ApiState> for Arc<dyn Reports> {
@@ -83,6 +86,7 @@ impl std::fmt::Debug for ApiState {
     security(("token" = [])),
     tags(
         (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "reports"),
+        (name = "webhooks"),
     )
 )]
 struct Description;
@@ -102,6 +106,7 @@ fn resources() -> OpenApiRouter<ApiState> {
         .merge(ads::routes())
         .merge(share_links::routes())
         .merge(reports::routes())
+        .merge(webhooks::routes())
 }
 
 /// The whole API.

@@ -41,6 +41,14 @@ impl Reports for NoReports {
     }
 }
 
+fn state(catalog: Catalog) -> ApiState {
+    let settings = crate::config::load(None, [], None).unwrap().webhooks;
+    let guard = Arc::new(crate::outbox::Guard::new(Vec::new()));
+    let tester = crate::outbox::Tester::new(&settings, Arc::clone(&guard), catalog.clone(), Clock::System).unwrap();
+    let webhooks = Webhooks { guard, tester, secret_overlap: settings.secret_overlap };
+    ApiState { catalog, reports: Arc::new(NoReports), clock: Clock::System, webhooks }
+}
+
 struct Api {
     folder: tempfile::TempDir,
     router: Router,
@@ -69,7 +77,7 @@ impl Api {
         let file = folder.path().join("admin-token");
         catalog.ensure_admin_token(&file).await.unwrap();
         let token = std::fs::read_to_string(file).unwrap().trim().to_owned();
-        let router = router(ApiState { catalog, reports: Arc::new(NoReports), clock: Clock::System });
+        let router = router(state(catalog));
         Api { folder, router, token }
     }
 
@@ -282,7 +290,7 @@ async fn a_catalog_that_is_away_is_a_503() {
     let api = Api::new().await;
     let url = format!("sqlite:{}", api.folder.path().join("gone.db").display());
     let catalog = Catalog::new(&url, false, Clock::System).unwrap();
-    let gone = Api { router: router(ApiState { catalog, reports: Arc::new(NoReports), clock: Clock::System }), ..api };
+    let gone = Api { router: router(state(catalog)), ..api };
     let answer = gone.get("/v1/links").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers.contains_key(header::RETRY_AFTER));

@@ -28,6 +28,7 @@
 //! | `schema` `vendor` | migrations; SQLite and PostgreSQL |
 //! | `copy` | from one database to another |
 //! | `feed` `follower` `snapshot` | the way to the edge |
+//! | `webhooks` `mails` | where the outbox goes, and what became of it |
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -58,6 +59,7 @@ mod feed;
 pub mod fields;
 mod follower;
 mod link;
+pub mod mails;
 mod partner;
 mod program;
 mod read;
@@ -68,6 +70,7 @@ pub mod sheet;
 mod snapshot;
 mod token;
 mod vendor;
+pub mod webhooks;
 mod write;
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub(super) struct Writing {
     /// Random: tells this transaction's changes from others that had the same numbers before a restore.
     mark: i64,
     pending: Vec<(Kind, String)>,
-    now: Millis,
+    pub(super) now: Millis,
 }
 
 impl Writing {

@@ -92,6 +92,12 @@ metrics! {
     LINKS = "fingerpost_index_entries", "Entries in memory, by kind.";
     CATALOG_AGE_SECONDS = "fingerpost_catalog_age_seconds", "Time since the edge last heard from the catalog, seconds.";
     CATALOG_CHANGES = "fingerpost_catalog_changes_total", "Changes that the edge applied.";
+    // outbox
+    WEBHOOK_DELIVERIES = "fingerpost_webhook_deliveries_total", "Tries to deliver an event to a webhook, by result: delivered, failed, given_up, gone.";
+    WEBHOOK_RETRIES = "fingerpost_webhook_retries_total", "Those of them that were not an event's first.";
+    WEBHOOK_OLDEST_SECONDS = "fingerpost_webhook_oldest_waiting_age_seconds", "Age of the oldest event that waits for an active webhook, seconds.";
+    MAILS = "fingerpost_mails_total", "Tries to send a mail, by result: sent, failed, given_up.";
+    MAIL_OLDEST_SECONDS = "fingerpost_mail_oldest_waiting_age_seconds", "Age of the oldest mail that waits, seconds.";
     // process
     READINESS = "fingerpost_readiness", "1 for the state that a part of /readyz is in, 0 for the other states.";
     DISK_BYTES = "fingerpost_disk_bytes", "Size of the file system that holds the data folder.";
