@@ -40,6 +40,7 @@ mod demo;
 pub(crate) mod keys;
 mod lanes;
 pub(crate) mod load;
+mod outbox_lane;
 mod reload;
 pub(crate) mod reports;
 mod scrape;
@@ -47,6 +48,7 @@ mod sinks;
 mod workers;
 
 use addresses::Addresses;
+use outbox_lane::{Moved, OutboxLane};
 use reload::Signals;
 use workers::Workers;
 
@@ -88,11 +90,11 @@ struct Parts {
     follower: Follower,
     journal: Journal,
     reports: Arc<dyn Reports>,
-    outbox: Outbox,
+    senders: Senders,
 }
 
 /// What leaves by itself.
-struct Outbox {
+struct Senders {
     webhooks: Webhooks,
     mailer: Mailer,
     /// What the API has of it.
@@ -106,7 +108,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let sockets = workers::bind(&parts.config.edge)?;
     let addresses = Addresses::of(&sockets, &control, &ops)?;
 
-    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, outbox } = parts;
+    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders } = parts;
     let sink = sinks::open(&config, &clock)?;
     let signals = Signals::listen()?;
     let stop = CancellationToken::new();
@@ -117,13 +119,25 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let workers = Workers::start(&config.edge, sockets, &shared, tls.as_ref(), &journal, &ended)?;
     let pump_stop = CancellationToken::new();
     let options = pump::Options::new(config.sink.linger, u64::from_le_bytes(random::bytes::<8>()?));
-    let source = Box::new(lanes::JournalLanes::new(journal.clone()));
+    let moved = Arc::new(Moved::default());
+    let source = Box::new(lanes::JournalLanes::new(journal.clone(), Arc::clone(&moved)));
     let pump = Pump::new(source, sink, options, health.clone()).spawn(pump_stop.clone())?;
     let (pumped, outcome) = oneshot::channel();
     let joined = async move {
         let _ = pumped.send(tokio::task::spawn_blocking(move || pump.join()).await);
     };
     let pump = owned("the pump", joined, &pump_stop, &ended);
+
+    let outbox_stop = CancellationToken::new();
+    let outbox = OutboxLane {
+        catalog: catalog.clone(),
+        journal: journal.clone(),
+        moved,
+        health: health.clone(),
+        clock: clock.clone(),
+        retention: config.outbox.retention,
+    };
+    let outbox = owned("the outbox's lane", outbox.run(outbox_stop.clone()), &outbox_stop, &ended);
 
     let data = config.data.clone();
     let scrape =
@@ -132,7 +146,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
         catalog: catalog.clone(),
         reports: Arc::clone(&reports),
         clock: clock.clone(),
-        webhooks: outbox.api,
+        webhooks: senders.api,
     };
     let api = api::router(state);
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
@@ -141,8 +155,8 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
         owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
-        owned("webhooks", outbox.webhooks.run(stop.clone()), &stop, &ended),
-        owned("mail", outbox.mailer.run(stop.clone()), &stop, &ended),
+        owned("webhooks", senders.webhooks.run(stop.clone()), &stop, &ended),
+        owned("mail", senders.mailer.run(stop.clone()), &stop, &ended),
         owned("upkeep", scrape.upkeep(stop.clone()), &stop, &ended),
     ];
     addresses.write(&config.data)?;
@@ -155,7 +169,10 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let broken = reload::until_stopped(signals, &config, &shared, tls.as_ref(), &mut part_ended).await;
     health.set("server", State::NotReady, "it ends: connections are drained");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    // At once: a process that is there to take over begins with it.
+    outbox_stop.cancel();
     let untold = workers.drain().await;
+    let _ = tokio::time::timeout(CONTROL_STOP_TIMEOUT, outbox).await;
     pump_stop.cancel();
     let outcome = outcome.await.context("the pump's end was not seen")??;
     let _ = pump.await;
@@ -218,20 +235,20 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
         tracing::warn!(%error, "the admin token cannot be checked while the catalog is away");
     }
     let reports = reports::open(&config)?;
-    let outbox = outbox(&config, &catalog, &health, &clock)?;
+    let senders = senders(&config, &catalog, &health, &clock)?;
     let links: Arc<Links> = follower.links();
     let shared = Arc::new(edge::Shared { links, keys, enrich, clock: clock.clone(), settings: edge_settings(&config) });
-    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, outbox })
+    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders })
 }
 
-fn outbox(config: &Config, catalog: &Catalog, health: &Health, clock: &Clock) -> anyhow::Result<Outbox> {
+fn senders(config: &Config, catalog: &Catalog, health: &Health, clock: &Clock) -> anyhow::Result<Senders> {
     let settings = &config.webhooks;
     let guard = Arc::new(Guard::new(settings.allow_hosts.clone()));
     let tester = Tester::new(settings, Arc::clone(&guard), catalog.clone(), clock.clone())?;
     let webhooks = Webhooks::new(settings, Arc::clone(&guard), catalog.clone(), health.clone(), clock.clone())?;
     let mailer = Mailer::new(&config.mail, catalog.clone(), clock.clone())?;
     let api = api::Webhooks { guard, tester, secret_overlap: settings.secret_overlap };
-    Ok(Outbox { webhooks, mailer, api })
+    Ok(Senders { webhooks, mailer, api })
 }
 
 /// Makes the folder, and says at once when it cannot be written.

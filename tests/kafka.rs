@@ -192,7 +192,7 @@ fn a_copied_data_folder_is_noticed_and_nothing_is_lost_or_doubled() {
     click(&first, 0..10);
     delivered(&first);
     std::fs::create_dir_all(other.path().join("kafka")).unwrap();
-    std::fs::copy(one.path().join("kafka/node"), other.path().join("kafka/node")).unwrap();
+    std::fs::copy(one.path().join("node"), other.path().join("node")).unwrap();
     let second = place.server(other.path());
     // Each delivers in its turn, and is fenced off by the other: whoever is fenced off twice says so.
     let mut tag = 10;

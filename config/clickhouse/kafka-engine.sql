@@ -91,6 +91,7 @@ message Event {
   bytes click = 29;
   uint32 rule = 30;
   uint64 count = 31;
+  uint64 sequence = 32;
 }';
 
 -- Takes nothing up: it only hands on what it is given, to the two views below.

@@ -1,5 +1,8 @@
 //! The journal's lanes, as the pump wants them.
 
+use std::{collections::HashSet, sync::Arc};
+
+use super::outbox_lane::Moved;
 use crate::{
     core::id::LaneId,
     journal::{Journal, JournalError, LaneReader},
@@ -9,13 +12,20 @@ use crate::{
 
 pub(super) struct JournalLanes {
     journal: Journal,
+    moved: Arc<Moved>,
+    /// Lanes of this process that the pump has.
+    given: HashSet<LaneId>,
     /// What was committed when the pump last waited.
     seen: u64,
 }
 
 impl JournalLanes {
-    pub(super) fn new(journal: Journal) -> JournalLanes {
-        JournalLanes { journal, seen: 0 }
+    pub(super) fn new(journal: Journal, moved: Arc<Moved>) -> JournalLanes {
+        JournalLanes { journal, moved, given: HashSet::new(), seen: 0 }
+    }
+
+    fn lane(&self, reader: LaneReader, sequenced: u64) -> Box<dyn LaneSource> {
+        Box::new(JournalLane { reader, moved: Arc::clone(&self.moved), sequenced })
     }
 
     /// Rises whenever a lane of this process commits or ends.
@@ -24,7 +34,12 @@ impl JournalLanes {
     }
 }
 
-struct JournalLane(LaneReader);
+struct JournalLane {
+    reader: LaneReader,
+    moved: Arc<Moved>,
+    /// The highest number of the outbox that an orphan holds; 0: it holds clicks.
+    sequenced: u64,
+}
 
 impl From<JournalError> for LaneError {
     fn from(error: JournalError) -> LaneError {
@@ -34,13 +49,20 @@ impl From<JournalError> for LaneError {
 
 impl Lanes for JournalLanes {
     fn live(&mut self) -> Vec<Box<dyn LaneSource>> {
-        let reader = |lane| Box::new(JournalLane(self.journal.reader(lane))) as Box<dyn LaneSource>;
-        self.journal.live().iter().map(reader).collect()
+        let live = self.journal.live();
+        self.given.retain(|id| live.iter().any(|lane| lane.id == *id));
+        let new: Vec<_> = live.iter().filter(|lane| self.given.insert(lane.id)).collect();
+        new.into_iter().map(|lane| self.lane(self.journal.reader(lane), 0)).collect()
     }
 
     fn claim_orphans(&mut self) -> Result<Vec<Box<dyn LaneSource>>, LaneError> {
-        let orphans = self.journal.claim_orphans()?;
-        Ok(orphans.into_iter().map(|reader| Box::new(JournalLane(reader)) as Box<dyn LaneSource>).collect())
+        let mut lanes = Vec::new();
+        for reader in self.journal.claim_orphans()? {
+            // Who cannot be looked into is let go, and claimed again later.
+            let sequenced = self.journal.sequenced_in(reader.lane())?;
+            lanes.push(self.lane(reader, sequenced.iter().map(|record| record.sequence).max().unwrap_or(0)));
+        }
+        Ok(lanes)
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
@@ -57,39 +79,44 @@ impl Lanes for JournalLanes {
 
 impl LaneSource for JournalLane {
     fn id(&self) -> LaneId {
-        self.0.lane()
+        self.reader.lane()
     }
 
     fn seek(&mut self, next: u64) -> Result<(), LaneError> {
-        self.0.seek(next);
+        self.reader.seek(next);
         Ok(())
     }
 
     fn next(&mut self, max_events: usize, max_bytes: usize) -> Result<Vec<(u64, Vec<u8>)>, LaneError> {
-        Ok(self.0.next(max_events, max_bytes)?)
+        Ok(self.reader.next(max_events, max_bytes)?)
     }
 
     fn position(&self) -> u64 {
-        self.0.position()
+        self.reader.position()
     }
 
     fn committed(&self) -> u64 {
-        match self.0.watch() {
+        match self.reader.watch() {
             Some(lane) => lane.committed(),
             // Nobody knows how much an orphan holds before it is read: at least one more, until it is finished.
-            None => self.0.position() + u64::from(!self.0.finished()),
+            None => self.reader.position() + u64::from(!self.reader.finished()),
         }
     }
 
     fn delivered(&mut self, next: u64) -> Result<(), LaneError> {
-        Ok(self.0.delivered(next)?)
+        Ok(self.reader.delivered(next)?)
     }
 
+    /// A lane of the outbox stays until the catalog knows what it holds: whoever takes over would bring it here again.
     fn finished(&self) -> bool {
-        self.0.finished()
+        let sequenced = match self.reader.watch() {
+            Some(lane) => self.moved.appended_to(lane.id),
+            None => self.sequenced,
+        };
+        self.reader.finished() && self.moved.is_known(sequenced)
     }
 
     fn remove(&mut self) -> Result<(), LaneError> {
-        Ok(self.0.remove()?)
+        Ok(self.reader.remove()?)
     }
 }

@@ -134,10 +134,11 @@ impl Catalog {
     }
 }
 
-/// A transaction beside which nobody writes: as every writer, it holds the feed's row.
+/// A transaction beside which nobody writes: it holds the feed's row and the outbox's, in the order of all writers.
 async fn lock(catalog: &Catalog) -> Result<Transaction<'static, Any>, CatalogError> {
     let mut tx = catalog.writing().await?;
     sqlx::query("UPDATE feed SET next = next WHERE one = 1").execute(&mut *tx).await?;
+    sqlx::query("UPDATE outbox_head SET next = next WHERE one = 1").execute(&mut *tx).await?;
     Ok(tx)
 }
 
@@ -160,12 +161,12 @@ async fn tables(
 }
 
 /// Tables with rows that a new catalog does not have. Rows that it has from the beginning are as they were as long as the
-/// feed has given no number.
+/// feed and the outbox have given no number.
 async fn filled(connection: &mut AnyConnection) -> Result<Vec<&'static str>, CatalogError> {
     let mut filled = Vec::new();
     for name in schema::tables() {
         let sql = match *name {
-            "feed" => "SELECT 1 FROM feed WHERE next > 1".to_owned(),
+            "feed" | "outbox_head" => format!("SELECT 1 FROM {name} WHERE next > 1"),
             name if schema::seeded().contains(&name) => continue,
             name => format!("SELECT 1 FROM {name} LIMIT 1"),
         };

@@ -74,7 +74,7 @@ impl Writing {
 impl Catalog {
     /// A mail that no other change causes. Returns its id.
     pub async fn queue_mail(&self, mail: &NewMail) -> Result<String, CatalogError> {
-        let mut writing = Writing::begin(self).await?;
+        let mut writing = Writing::begin_facts(self).await?;
         let id = writing.mail(mail).await?;
         writing.commit().await?;
         Ok(id)

@@ -28,9 +28,13 @@
 //! | `schema` `vendor` | migrations; SQLite and PostgreSQL |
 //! | `copy` | from one database to another |
 //! | `feed` `follower` `snapshot` | the way to the edge |
-//! | `webhooks` `mails` | where the outbox goes, and what became of it |
+//! | `outbox` | what was decided, on its way to journal, webhooks and mail |
+//! | `webhooks` `mails` | where it goes outside, and what became of it |
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
+};
 
 use sqlx::{
     Any, AnyPool, Executor, Transaction,
@@ -39,7 +43,7 @@ use sqlx::{
     query::Query,
 };
 use tokio::{
-    sync::{Mutex, Notify, OnceCell},
+    sync::{Mutex, Notify, OnceCell, watch},
     time::timeout,
 };
 
@@ -60,6 +64,7 @@ pub mod fields;
 mod follower;
 mod link;
 pub mod mails;
+pub mod outbox;
 mod partner;
 mod program;
 mod read;
@@ -111,6 +116,11 @@ struct Shared {
     create: AtomicBool,
     /// Told of each commit of this process, and of others where they say so: the follower need not wait for its next poll.
     committed: Notify,
+    /// Number of the last entry of the outbox that this process has committed: wakes who takes them.
+    told: watch::Sender<u64>,
+    /// Of which the processes that write here are one node.
+    data: Option<PathBuf>,
+    node: OnceLock<String>,
     /// Held by who asks whether the database is there.
     asking: Mutex<()>,
     clock: Clock,
@@ -121,10 +131,10 @@ impl Catalog {
     pub fn new(url: &str, create: bool, clock: Clock) -> Result<Catalog, CatalogError> {
         let url = CatalogUrl::parse(url)
             .map_err(|problem| CatalogError::Open { place: "the given URL".to_owned(), problem })?;
-        Catalog::at(&url, create, clock)
+        Catalog::at(&url, create, clock, None)
     }
 
-    fn at(url: &CatalogUrl, create: bool, clock: Clock) -> Result<Catalog, CatalogError> {
+    fn at(url: &CatalogUrl, create: bool, clock: Clock, data: Option<&Path>) -> Result<Catalog, CatalogError> {
         sqlx::any::install_default_drivers();
         let vendor = Vendor::new(url);
         let options = vendor.options().map_err(|error| vendor.opening(error))?;
@@ -144,15 +154,27 @@ impl Catalog {
         };
         let (writer, readers) = (pool(1, vendor.cache(true)), pool(READERS, vendor.cache(false)));
         let (migrated, create, committed) = (OnceCell::new(), AtomicBool::new(create), Notify::new());
-        let asking = Mutex::new(());
-        let shared = Shared { vendor, writer, readers, migrated, create, committed, asking, clock };
+        let (told, _) = watch::channel(0);
+        let shared = Shared {
+            vendor,
+            writer,
+            readers,
+            migrated,
+            create,
+            committed,
+            told,
+            data: data.map(Path::to_path_buf),
+            node: OnceLock::new(),
+            asking: Mutex::new(()),
+            clock,
+        };
         Ok(Catalog { shared: Arc::new(shared) })
     }
 
     /// The catalog that the configuration names. A missing one is made on a first start only: where the edge has a
     /// snapshot there was a catalog, and an empty one in its place would take every link away.
     pub fn configured(config: &Config, clock: Clock) -> Result<Catalog, CatalogError> {
-        Catalog::at(&config.catalog.url, !config.data.join(SNAPSHOT_FILE).exists(), clock)
+        Catalog::at(&config.catalog.url, !config.data.join(SNAPSHOT_FILE).exists(), clock, Some(&config.data))
     }
 
     /// A catalog that is there and has this version's schema.

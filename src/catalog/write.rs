@@ -1,6 +1,7 @@
-//! The one writer: a transaction that changes items and writes their rows into the change feed.
+//! The one writer: a transaction that changes items and writes their rows into the change feed, or rows of the outbox (see
+//! `outbox`), or both.
 //!
-//! Its first statement locks the feed's row. Whoever writes waits there, also on PostgreSQL, so that sequence numbers are
+//! Its first statement locks the feed's row, or the outbox's where no item is changed. Whoever writes waits there, also on PostgreSQL, so that sequence numbers are
 //! given in the order of commits and without a gap.
 
 use std::{collections::HashSet, sync::Arc};
@@ -10,6 +11,7 @@ use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 use super::{
     Catalog, CatalogError, Entity, Kind, ShareLink, Shared,
     entity::{Binder, RowReader},
+    outbox::Entry,
     references::Known,
     share_link,
 };
@@ -25,29 +27,69 @@ const NAMED_MAX: i64 = 3;
 #[derive(Debug)]
 pub(super) struct Writing {
     pub(super) tx: Transaction<'static, Any>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Items of one statement.
-    rows_max: usize,
+    pub(super) rows_max: usize,
     /// Changes of one statement.
     changes_max: usize,
     pub(super) known: Known,
-    /// Sequence number of the next change.
-    next: i64,
+    /// Sequence number of the next change; `None`: the feed's row is not locked.
+    next: Option<i64>,
+    /// Rows of the change feed were written.
+    changed: bool,
     /// Random: tells this transaction's changes from others that had the same numbers before a restore.
     mark: i64,
     pending: Vec<(Kind, String)>,
+    /// Entries of the outbox that are not written yet, and the last one's number that are.
+    pub(super) untold: Vec<Entry>,
+    pub(super) told: Option<i64>,
     pub(super) now: Millis,
 }
 
 impl Writing {
+    /// Begins a transaction that changes items.
     pub(super) async fn begin(catalog: &Catalog) -> Result<Writing, CatalogError> {
-        let mark = i64::from_le_bytes(crate::io::random::bytes::<8>()?);
-        let mut tx = catalog.writing().await?;
-        let row = sqlx::query("UPDATE feed SET next = next WHERE one = 1 RETURNING next").fetch_one(&mut *tx).await?;
-        let (next, now) = (row.try_get(0)?, catalog.shared.clock.now());
+        let mut writing = Writing::over(catalog.writing().await?, catalog)?;
+        writing.lock_feed().await?;
+        Ok(writing)
+    }
+
+    /// Begins a transaction that need not change items: it locks the outbox, and wakes no follower. Where it changes an item
+    /// all the same, PostgreSQL may end it for a deadlock ([`CatalogError::Busy`]).
+    pub(super) async fn begin_facts(catalog: &Catalog) -> Result<Writing, CatalogError> {
+        let mut writing = Writing::over(catalog.writing().await?, catalog)?;
+        writing.lock_outbox().await?;
+        Ok(writing)
+    }
+
+    fn over(tx: Transaction<'static, Any>, catalog: &Catalog) -> Result<Writing, CatalogError> {
         let shared = Arc::clone(&catalog.shared);
         let (rows_max, changes_max) = shared.vendor.bulk();
-        Ok(Writing { tx, shared, rows_max, changes_max, known: Known::default(), next, mark, pending: Vec::new(), now })
+        Ok(Writing {
+            tx,
+            now: shared.clock.now(),
+            shared,
+            rows_max,
+            changes_max,
+            known: Known::default(),
+            next: None,
+            changed: false,
+            mark: i64::from_le_bytes(crate::io::random::bytes::<8>()?),
+            pending: Vec::new(),
+            untold: Vec::new(),
+            told: None,
+        })
+    }
+
+    /// Locks the feed's row, and tells the number of the next change.
+    async fn lock_feed(&mut self) -> Result<i64, CatalogError> {
+        if let Some(next) = self.next {
+            return Ok(next);
+        }
+        let sql = "UPDATE feed SET next = next WHERE one = 1 RETURNING next";
+        let next = sqlx::query(sql).fetch_one(&mut *self.tx).await?.try_get(0)?;
+        self.next = Some(next);
+        Ok(next)
     }
 
     /// Creates or replaces items. Keys are unique among them.
@@ -75,9 +117,10 @@ impl Writing {
     /// Writes change rows in chunks, as long as at least `at_least` of them wait.
     async fn write_changes(&mut self, at_least: usize) -> Result<(), CatalogError> {
         while !self.pending.is_empty() && self.pending.len() >= at_least {
+            let next = self.lock_feed().await?;
             let chunk: Vec<_> = self.pending.drain(..self.pending.len().min(self.changes_max)).collect();
             let mut row = Binder::default();
-            row.integer(self.next);
+            row.integer(next);
             row.integer(self.now.0);
             row.integer(self.mark);
             for (kind, key) in &chunk {
@@ -89,7 +132,8 @@ impl Writing {
                 .persistent(persistent)
                 .execute(&mut *self.tx)
                 .await?;
-            self.next += chunk.len() as i64;
+            self.next = Some(next + chunk.len() as i64);
+            self.changed = true;
         }
         Ok(())
     }
@@ -97,13 +141,21 @@ impl Writing {
     /// Makes all of it so.
     pub(super) async fn commit(mut self) -> Result<(), CatalogError> {
         self.write_changes(1).await?;
-        sqlx::query("UPDATE feed SET next = $1 WHERE one = 1").bind(self.next).execute(&mut *self.tx).await?;
-        sqlx::query("DELETE FROM changes WHERE seq < $1").bind(self.next - CHANGES_KEPT).execute(&mut *self.tx).await?;
-        if let Some(hint) = self.shared.vendor.hint() {
-            sqlx::query(hint).execute(&mut *self.tx).await?;
+        self.write_outbox(1).await?;
+        if let Some(next) = self.next.filter(|_| self.changed) {
+            sqlx::query("UPDATE feed SET next = $1 WHERE one = 1").bind(next).execute(&mut *self.tx).await?;
+            sqlx::query("DELETE FROM changes WHERE seq < $1").bind(next - CHANGES_KEPT).execute(&mut *self.tx).await?;
+            if let Some(hint) = self.shared.vendor.hint() {
+                sqlx::query(hint).execute(&mut *self.tx).await?;
+            }
         }
         self.tx.commit().await?;
-        self.shared.committed.notify_one();
+        if self.changed {
+            self.shared.committed.notify_one();
+        }
+        if let Some(last) = self.told {
+            self.shared.told.send_replace(u64::try_from(last).unwrap_or(0));
+        }
         Ok(())
     }
 

@@ -225,6 +225,8 @@ event! {
     rule: uint32 = "30",
     /// How many events the row stands for; 0 means 1.
     count: uint64 = "31",
+    /// Of what the control plane decided: its number in the catalog's outbox.
+    sequence: uint64 = "32",
 }
 
 /// Why bytes are not an event.
@@ -382,7 +384,7 @@ mod tests {
     fn event() -> impl Strategy<Value = Event> {
         let texts = proptest::collection::vec(text(), 20);
         let bytes = proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 4);
-        (texts, bytes, any::<(i32, i32, i64, i32, u32, u64)>()).prop_map(|(mut t, mut b, n)| {
+        (texts, bytes, any::<(i32, i32, i64, i32, u32, u64, u64)>()).prop_map(|(mut t, mut b, n)| {
             let mut next = || t.pop().unwrap_or_default();
             let mut next_bytes = || b.pop().unwrap_or_default();
             Event {
@@ -417,6 +419,7 @@ mod tests {
                 click: next_bytes(),
                 rule: n.4,
                 count: n.5,
+                sequence: n.6,
             }
         })
     }

@@ -242,6 +242,21 @@ pub const RETRY_MAX: Duration = Duration::from_secs(15);
 /// How often the pump looks for lanes that nobody owns.
 pub const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
+// === Outbox ===
+
+/// Rows of the outbox that are brought to the journal at once.
+pub const OUTBOX_BATCH_ROWS: u32 = 1_000;
+/// How often the outbox is asked for rows that another process wrote.
+pub const OUTBOX_POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Rows that wait are counted up to that many.
+pub const OUTBOX_COUNTED_MAX: u32 = 1_000_000;
+/// How often old rows of the outbox are deleted, and how many at once.
+pub const OUTBOX_PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
+/// The same.
+pub const OUTBOX_PURGE_ROWS: u32 = 1_000;
+/// How long rows stay that everybody has taken, when the configuration says nothing.
+pub const OUTBOX_RETENTION: Duration = Duration::from_secs(30 * 86_400);
+
 // === Kafka and ClickHouse ===
 
 /// Events of one Kafka partition in one insert.

@@ -79,6 +79,7 @@ pub fn event<'a>(sighting: &'a Sighting<'a>, own: &'a Own<'a>, about: About<'a>,
         click: about.click.map_or(&[], |click| &click.0),
         rule: about.rule,
         count: 0,
+        sequence: 0,
     }
 }
 

@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod disk;
 pub mod net;
+pub mod node;
 pub mod random;
 pub mod sim;

@@ -320,7 +320,7 @@ impl Inner {
     fn delay(&self) -> Option<std::time::Duration> {
         let state = self.state.borrow();
         let retry = state.writer.needs_retry().then_some(LANE_RETRY_INTERVAL);
-        let process = self.shared.settings.durability == Durability::Process;
+        let process = state.writer.durability() == Durability::Process;
         let sync = (process && state.writer.wants_sync()).then_some(self.shared.settings.sync_interval);
         retry.into_iter().chain(sync).min()
     }

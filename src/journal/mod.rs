@@ -23,6 +23,8 @@
 //!   and when the lane is closed.
 //! - A [`LaneReader`] reads what is committed. When the sink says that it holds a position, the reader deletes the segments
 //!   before it; when a closed lane is finished, it deletes the folder, and then the sink may forget the lane.
+//! - A lane of the catalog's outbox ([`Journal::durable_lane`]) always waits for the disk, and its records carry the outbox's
+//!   numbers, which [`Journal::sequenced`] finds again (see `sequenced`).
 //! - A lane whose lock nobody holds is an orphan: [`Journal::claim_orphans`] takes it, reads what is there, and deletes it. That
 //!   is the recovery after a crash as well as the hand-over of an upgrade.
 //!
@@ -48,6 +50,7 @@ mod reader;
 mod record;
 mod scan;
 mod segment;
+mod sequenced;
 mod shared;
 mod shed;
 mod watch;
@@ -59,6 +62,7 @@ pub use job::{Done, Job};
 pub use lane::{Committed, Lane};
 pub use reader::{Damage, LaneReader};
 pub use scan::read_hostile_segment;
+pub use sequenced::Sequenced;
 pub use shared::{Condition, Durability, Settings, Stats};
 pub use watch::LaneWatch;
 pub use writer::{LaneWriter, Ticket, Written};
@@ -67,7 +71,10 @@ use shared::Shared;
 
 use crate::{
     core::id::LaneId,
-    io::{clock::Clock, disk::Disk},
+    io::{
+        clock::Clock,
+        disk::{Disk, LockGuard},
+    },
 };
 
 /// Folders that are tried for a fresh lane.
@@ -106,10 +113,14 @@ impl Journal {
 
     /// A fresh lane, for one worker. A disk that is full already does not stop it: it refuses records until there is room.
     pub fn lane(&self) -> Result<LaneWriter, JournalError> {
+        self.fresh_lane(self.0.settings.durability)
+    }
+
+    fn fresh_lane(&self, durability: Durability) -> Result<LaneWriter, JournalError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.lane_with(LaneId(random()), random() as u64) {
+            match self.lane_as(LaneId(random()), random() as u64, durability) {
                 // Another process that looks for orphans may take the folder before we lock it: the next one is ours.
                 Err(JournalError::Unusable { action: "lock", .. }) if tries < LANE_TRIES => {}
                 result => return result,
@@ -119,6 +130,15 @@ impl Journal {
 
     /// The same with chosen randomness: `id` must be new for ever, `salt` must be a secret.
     pub fn lane_with(&self, id: LaneId, salt: u64) -> Result<LaneWriter, JournalError> {
+        self.lane_as(id, salt, self.0.settings.durability)
+    }
+
+    /// A fresh lane in which a record counts as committed when the disk has confirmed it, whatever the settings say.
+    pub fn durable_lane(&self) -> Result<LaneWriter, JournalError> {
+        self.fresh_lane(Durability::Disk)
+    }
+
+    fn lane_as(&self, id: LaneId, salt: u64, durability: Durability) -> Result<LaneWriter, JournalError> {
         let shared = &self.0;
         let folder = segment::lane_folder(&shared.settings.folder, id);
         let unusable = |action, path: &Path| {
@@ -136,7 +156,7 @@ impl Journal {
         shared.disk.sync_dir(root).map_err(unusable("sync", root))?;
         let watch = Arc::new(LaneWatch::new(id, folder, salt, claim));
         shared.lanes().insert(id, Arc::clone(&watch));
-        let mut writer = LaneWriter::new(Arc::clone(shared), watch);
+        let mut writer = LaneWriter::new(Arc::clone(shared), watch, durability);
         writer.begin_first_segment();
         Ok(writer)
     }
@@ -177,6 +197,11 @@ impl Journal {
         }
         self.look_at_foreign_lanes();
         Ok(readers)
+    }
+
+    /// Claims a lock file of the journal's folder, for what only one of the processes on it may do; `None`: another one has it.
+    pub fn claim(&self, name: &str) -> io::Result<Option<Box<dyn LockGuard>>> {
+        self.0.disk.lock(&self.0.settings.folder.join(name))
     }
 
     /// Wakes who waits for commits. Take it, look for work, and only then await it: a commit in between is not missed.

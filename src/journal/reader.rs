@@ -143,6 +143,11 @@ impl LaneReader {
         self.segments.len()
     }
 
+    /// First sequence number of the last segment, as it last looked.
+    pub(crate) fn last_segment(&self) -> Option<u64> {
+        self.segments.last().copied()
+    }
+
     pub fn damage(&self) -> Damage {
         self.damage
     }

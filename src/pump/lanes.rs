@@ -30,7 +30,7 @@ pub trait LaneSource: Send {
 
 /// The lanes of a journal.
 pub trait Lanes: Send {
-    /// This process's own lanes; asked for once.
+    /// This process's own lanes. Each is given once: one that is made later, when it is asked for the next time.
     fn live(&mut self) -> Vec<Box<dyn LaneSource>>;
     /// Claims lanes that no process owns. Each is given once.
     fn claim_orphans(&mut self) -> Result<Vec<Box<dyn LaneSource>>, LaneError>;

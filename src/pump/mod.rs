@@ -161,11 +161,14 @@ enum Step {
 
 impl Running {
     async fn run(&mut self) -> Outcome {
-        let live = self.pump.lanes.live();
-        if matches!(self.take_in(live).await, Step::TimeUp) {
-            return self.left();
-        }
+        // The sink is asked also where there is no lane: readiness says whether it answers.
+        let mut is_first = true;
         loop {
+            let live = self.pump.lanes.live();
+            if (is_first || !live.is_empty()) && matches!(self.take_in(live).await, Step::TimeUp) {
+                return self.left();
+            }
+            is_first = false;
             if matches!(self.claim_orphans().await, Step::TimeUp) {
                 return self.left();
             }

@@ -218,7 +218,8 @@ impl Journal {
 impl Lanes for Journal {
     fn live(&mut self) -> Vec<Box<dyn LaneSource>> {
         let mine = |world: &mut World| -> Vec<LaneId> {
-            world.lanes.iter().filter(|(_, lane)| lane.owner == self.owner).map(|(id, _)| *id).collect()
+            let new = |id: &LaneId, lane: &Lane| lane.owner == self.owner && !self.given.contains(id);
+            world.lanes.iter().filter(|(id, lane)| new(id, lane)).map(|(id, _)| *id).collect()
         };
         let ids = self.shared.look(mine);
         self.hand_out(ids)

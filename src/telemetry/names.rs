@@ -98,6 +98,9 @@ metrics! {
     WEBHOOK_OLDEST_SECONDS = "fingerpost_webhook_oldest_waiting_age_seconds", "Age of the oldest event that waits for an active webhook, seconds.";
     MAILS = "fingerpost_mails_total", "Tries to send a mail, by result: sent, failed, given_up.";
     MAIL_OLDEST_SECONDS = "fingerpost_mail_oldest_waiting_age_seconds", "Age of the oldest mail that waits, seconds.";
+    OUTBOX_LAG = "fingerpost_outbox_lag_rows", "Events in the catalog's outbox that this data folder's journal does not hold yet.";
+    OUTBOX_EVENTS = "fingerpost_outbox_events_total", "Events that were brought from the catalog's outbox to the journal.";
+    OUTBOX_SET_ASIDE = "fingerpost_outbox_set_aside_total", "Rows of the outbox whose event no journal can take; they stay in the outbox.";
     // process
     READINESS = "fingerpost_readiness", "1 for the state that a part of /readyz is in, 0 for the other states.";
     DISK_BYTES = "fingerpost_disk_bytes", "Size of the file system that holds the data folder.";

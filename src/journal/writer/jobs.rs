@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Current, LaneWriter};
+use super::{Current, LaneWriter, Ticket};
 use crate::journal::{
+    error::AppendError,
     job::{Done, Job, Outcome, Spare, Work},
     segment,
     shared::{Condition, Durability, count},
@@ -13,6 +14,24 @@ impl LaneWriter {
     /// Long work that somebody must run now.
     pub fn next_job(&mut self) -> Option<Job> {
         self.jobs.pop_front().or_else(|| self.prepare())
+    }
+
+    /// Runs all long work here and now: for who has no event loop, and may block.
+    pub fn run_jobs(&mut self) {
+        while let Some(job) = self.next_job() {
+            self.done(job.run());
+        }
+    }
+
+    /// The same until a group is decided, which it is written for.
+    pub fn settle(&mut self, ticket: Ticket) -> Result<(), AppendError> {
+        loop {
+            self.write();
+            self.run_jobs();
+            if let Some(outcome) = self.outcome(ticket) {
+                return outcome;
+            }
+        }
     }
 
     /// A segment that fills up has its successor prepared when it is half full.
@@ -47,9 +66,13 @@ impl LaneWriter {
 
     /// Asks for a sync of what is committed but not synced, where there is any. Only with [`Durability::Process`].
     pub fn sync(&mut self) {
-        if !self.syncing && self.wants_sync() && self.shared.settings.durability == Durability::Process {
+        if !self.syncing && self.wants_sync() && self.durability == Durability::Process {
             self.push_sync();
         }
+    }
+
+    pub fn durability(&self) -> Durability {
+        self.durability
     }
 
     pub fn wants_sync(&self) -> bool {

@@ -76,6 +76,7 @@ struct InFlight {
 pub struct LaneWriter {
     shared: Arc<Shared>,
     watch: Arc<LaneWatch>,
+    durability: Durability,
     /// The collecting group, encoded.
     buffer: Vec<u8>,
     /// Largest group, bytes, before [`AppendError::Busy`].
@@ -106,12 +107,13 @@ pub struct LaneWriter {
 }
 
 impl LaneWriter {
-    pub(crate) fn new(shared: Arc<Shared>, watch: Arc<LaneWatch>) -> LaneWriter {
+    pub(crate) fn new(shared: Arc<Shared>, watch: Arc<LaneWatch>, durability: Durability) -> LaneWriter {
         let room = shared.settings.segment_bytes as usize - HEADER_BYTES - HEAD_BYTES;
         let group_max_bytes = room.min(LANE_BUFFER_MAX_BYTES);
         LaneWriter {
             shared,
             watch,
+            durability,
             buffer: Vec::with_capacity(group_max_bytes.min(64 * 1024)),
             group_max_bytes,
             group: 0,
@@ -264,7 +266,7 @@ impl LaneWriter {
         self.buffer.clear();
         self.group += 1;
         self.group_first = self.next;
-        match self.shared.settings.durability {
+        match self.durability {
             Durability::Process => {
                 current.unsynced = true;
                 self.commit(written);
@@ -305,7 +307,7 @@ impl LaneWriter {
             };
         };
         if let Some(full) = self.current.take() {
-            let sync = self.shared.settings.durability == Durability::Process;
+            let sync = self.durability == Durability::Process;
             self.push_seal(&full, sync, false);
         }
         let path = self.watch.folder.join(segment::file_name(self.group_first));

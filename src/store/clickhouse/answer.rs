@@ -118,6 +118,8 @@ impl From<Stored> for Event {
             click: bytes(row.click_bytes),
             rule: row.rule,
             count: row.count,
+            // It was needed on the way only.
+            sequence: 0,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Transactional ids: one for each process that writes from a data folder at the same time.
 //!
-//! `DATA/kafka/node` holds the folder's random name, `DATA/kafka/slot-N` is locked by the process that uses the id
-//! `fingerpost-NODE-N`. The file says `open` while its process may have a transaction open: a slot that says so and is
-//! not locked was left by a process that died.
+//! `DATA/kafka/slot-N` is locked by the process that uses the id `fingerpost-NODE-N`, where NODE is the data folder's own
+//! name. The file says `open` while its process may have a transaction open: a slot that says so and is not locked was left
+//! by a process that died.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -10,9 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use data_encoding::HEXLOWER;
-
-use crate::io::random;
+use crate::io::node;
 
 /// Processes that write from one data folder at the same time: an old and a new version, with some room.
 const SLOTS: usize = 8;
@@ -41,7 +39,7 @@ impl Slots {
         std::fs::create_dir_all(&folder)?;
         let base = match base {
             Some(base) => base.to_owned(),
-            None => format!("fingerpost-{}", node(&folder)?),
+            None => format!("fingerpost-{}", node::name(data)?),
         };
         Ok(Slots { folder, base })
     }
@@ -102,26 +100,6 @@ impl Slot {
     /// No transaction of this id is open.
     pub(super) fn ended(&mut self) -> io::Result<()> {
         self.write("")
-    }
-}
-
-/// The folder's name, made when it is first asked for. Two processes that make it at once agree on the first one's.
-fn node(folder: &Path) -> io::Result<String> {
-    let path = folder.join("node");
-    match std::fs::read_to_string(&path) {
-        Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
-        Ok(_) => std::fs::remove_file(&path)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let name = HEXLOWER.encode(&random::bytes::<8>()?);
-    let new = folder.join(format!("node.{}", std::process::id()));
-    std::fs::write(&new, &name)?;
-    let linked = std::fs::hard_link(&new, &path);
-    std::fs::remove_file(&new)?;
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(std::fs::read_to_string(&path)?.trim().to_owned()),
     }
 }
 

@@ -152,5 +152,7 @@ pub(super) fn read(row: &SqliteRow) -> Result<Event, sqlx::Error> {
         click: bytes(28)?,
         rule: number(29)? as u32,
         count: number(30)? as u64,
+        // It was needed on the way only.
+        sequence: 0,
     })
 }

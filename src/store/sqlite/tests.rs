@@ -165,6 +165,7 @@ fn every_field_comes_back() {
             click: vec![8; 16],
             rule: 3,
             count: 12,
+            sequence: 0,
         };
         let folder = tempfile::tempdir().unwrap();
         sink(&folder).await.store(&[batch(LANE, 0, &[event.clone(), click(1)])]).await.unwrap();
