@@ -320,13 +320,17 @@ async fn the_description_is_public_and_names_every_route() {
         expected.extend(["GET", "PUT", "DELETE"].map(|method| format!("{method} /v1/{item}")));
     }
     expected.extend(["GET", "DELETE"].map(|method| format!("{method} /v1/share-links/{{slug}}")));
+    expected.extend(["GET", "POST"].map(|method| format!("{method} /v1/webhooks")));
+    expected.extend(["GET", "PUT", "DELETE"].map(|method| format!("{method} /v1/webhooks/{{id}}")));
+    expected.extend(["rotate-secret", "test", "replay"].map(|verb| format!("POST /v1/webhooks/{{id}}/{verb}")));
+    expected.push("GET /v1/webhooks/{id}/deliveries".to_owned());
     for operation in &expected {
         assert!(operations.contains(operation), "{operation} is not described");
     }
     // Every operation that is described exists: it is not answered with 404 for want of a route, or 405.
     for operation in &operations {
         let (method, path) = operation.split_once(' ').unwrap();
-        let path = path.replace("{code}", "x").replace("{partner}", "x").replace("{slug}", "x");
+        let path = path.replace("{code}", "x").replace("{partner}", "x").replace("{slug}", "x").replace("{id}", "x");
         let answer = api.call(method.parse().unwrap(), &path, None).await;
         assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{operation}");
         assert_ne!(answer.json["type"], "urn:fingerpost:problem:no_route", "{operation}");

@@ -101,10 +101,12 @@ pub const WEBHOOK_LOG_ROWS: i64 = 1_000;
 pub const WEBHOOKS_AT_ONCE: usize = 16;
 /// Rows of the outbox that are read at once for one endpoint.
 pub const WEBHOOK_BATCH_ROWS: u32 = 100;
-/// Deliveries to one endpoint before another one that waits has its turn.
-pub const WEBHOOK_VISIT_MAX: usize = 1_000;
+/// How long one endpoint is served before others that wait have their turn.
+pub const WEBHOOK_VISIT_TIME: Duration = Duration::from_secs(10);
 /// So many failures without a success between them, and the endpoint rests: it is not one event's fault.
 pub const WEBHOOK_FAILURES_TO_REST: i64 = 5;
+/// How often the outbox is told how far webhooks are.
+pub const WEBHOOK_POSITION_INTERVAL: Duration = Duration::from_secs(60);
 /// A lease of an endpoint, or of a mail, outlives its longest try by that much.
 pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// Answer of an endpoint that is read, bytes: what is more is not waited for.

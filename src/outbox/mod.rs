@@ -20,26 +20,30 @@
 //!
 //! | file | |
 //! |---|---|
+//! | `webhooks` `visit` | the deliverer; one endpoint's turn |
+//! | `attempt` | one try, and what it means; the test of an endpoint |
 //! | `message` | body, id, signatures |
 //! | `guard` `post` | where to; the request |
 //! | `schedule` | when again |
-//! | `webhooks` | the deliverer; tests of endpoints |
 //! | `mail` | the queue of mails, to a folder or a mail server |
 
 use std::{fmt::Display, path::Path};
 
 use crate::catalog::CatalogError;
 
+mod attempt;
 mod guard;
 mod mail;
 mod message;
 mod post;
 mod schedule;
+mod visit;
 mod webhooks;
 
+pub use attempt::Tester;
 pub use guard::Guard;
 pub use mail::Mailer;
-pub use webhooks::{Tester, Webhooks};
+pub use webhooks::Webhooks;
 
 /// Why webhooks or mail cannot be made ready; and what stops a look into the catalog.
 #[derive(Debug, thiserror::Error)]

@@ -28,6 +28,8 @@ mod copy;
 mod feed;
 #[path = "items.rs"]
 mod items;
+#[path = "webhooks.rs"]
+mod webhooks;
 #[path = "writers.rs"]
 mod writers;
 

@@ -139,6 +139,11 @@ const OLDEST: &str = "SELECT MIN(at_ms) FROM (\
      UNION ALL SELECT MIN(o.at_ms) FROM webhook_retries r JOIN webhooks w ON w.id = r.webhook JOIN outbox o ON o.seq = r.seq \
      WHERE w.state = 'active') AS waiting";
 
+/// Up to where no active endpoint needs the outbox any more.
+const PASSED: &str = "SELECT COALESCE(MIN(seq), (SELECT next - 1 FROM outbox_head WHERE one = 1)) FROM (\
+     SELECT c.seq AS seq FROM webhook_cursors c JOIN webhooks w ON w.id = c.webhook WHERE w.state = 'active' \
+     UNION ALL SELECT r.seq - 1 FROM webhook_retries r JOIN webhooks w ON w.id = r.webhook WHERE w.state = 'active') AS needed";
+
 const LOG: &str = "SELECT number, seq, kind, message, attempt, at_ms, duration_ms, result, status, error, answer \
      FROM webhook_deliveries WHERE webhook = $1 AND number < $2 ORDER BY number DESC LIMIT $3";
 
@@ -147,6 +152,13 @@ impl Catalog {
     pub async fn webhooks_to_serve(&self, holder: &str, now: Millis) -> Result<Vec<String>, CatalogError> {
         let rows = self.rows(sqlx::query(WORK).bind(now.0).bind(holder.to_owned())).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// Up to where no active endpoint needs the outbox any more. A disabled one keeps nothing from being purged.
+    pub async fn webhooks_passed(&self) -> Result<u64, CatalogError> {
+        let rows = self.rows(sqlx::query(PASSED)).await?;
+        let seq: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+        Ok(u64::try_from(seq).unwrap_or(0))
     }
 
     /// When the oldest event happened that still waits for an active endpoint.

@@ -242,7 +242,7 @@ impl Catalog {
         .await?;
         sqlx::query(
             "INSERT INTO webhook_cursors (webhook, seq, logged, failures, resume_at, holder, lease_until) \
-             VALUES ($1, (SELECT COALESCE(MAX(seq), 0) FROM outbox), 0, 0, 0, '', 0)",
+             VALUES ($1, (SELECT next - 1 FROM outbox_head WHERE one = 1), 0, 0, 0, '', 0)",
         )
         .bind(id.clone())
         .execute(&mut *tx)
@@ -349,8 +349,7 @@ impl Catalog {
         let first: i64 = match from {
             ReplayFrom::Seq(seq) => seq,
             ReplayFrom::Time(time) => {
-                let sql = "SELECT COALESCE((SELECT MIN(seq) FROM outbox WHERE at_ms >= $1), \
-                     (SELECT MAX(seq) + 1 FROM outbox), 1)";
+                let sql = "SELECT COALESCE((SELECT MIN(seq) FROM outbox WHERE at_ms >= $1), next) FROM outbox_head";
                 sqlx::query(sql).bind(time.0).fetch_one(&mut *tx).await?.try_get(0)?
             }
         };
