@@ -234,8 +234,10 @@ impl World {
 
     /// Nothing lost, nothing twice: or what is wrong.
     fn check(&self) -> Result<(), String> {
-        let wrong: Vec<_> =
-            (1..=self.told).map(|row| (row, self.sink.rows.get(&row).copied().unwrap_or(0))).filter(|(_, n)| *n != 1).collect();
+        let wrong: Vec<_> = (1..=self.told)
+            .map(|row| (row, self.sink.rows.get(&row).copied().unwrap_or(0)))
+            .filter(|(_, n)| *n != 1)
+            .collect();
         match wrong.is_empty() && self.sink.rows.len() as u64 == self.told {
             true => Ok(()),
             false => Err(format!("rows and how often they arrived: {wrong:?} of {}", self.told)),

@@ -20,6 +20,15 @@ async fn grown(backend: Backend) -> (Fixture, String) {
         .put::<Link>(json!({"code": "few", "address": "https://a.example", "max_clicks": i64::MAX, "expires_at": "1969-12-31", "partner": "z",
             "rules": [{"country": ["DE"], "address": "https://de.example"}]}))
         .await;
+    let entry = crate::catalog::outbox::Entry {
+        kind: "reward.due",
+        program: "spring".to_owned(),
+        body: "{}".to_owned(),
+        event: None,
+    };
+    fixture.catalog.tell([entry]).await.unwrap();
+    fixture.catalog.outbox_passed("", "webhooks", 1).await.unwrap();
+    super::webhooks::fill(&fixture).await;
     (fixture, std::fs::read_to_string(&file).unwrap().trim().to_owned())
 }
 
@@ -36,6 +45,8 @@ async fn picture(catalog: &Catalog) -> String {
             catalog.list::<ShareLink>(&everything).await.unwrap(),
             catalog.changes_from(0, 1_000).await.unwrap(),
             catalog.position().await.unwrap(),
+            catalog.outbox_after(0, 10).await.unwrap(),
+            (catalog.outbox_last().await.unwrap(), catalog.outbox_position("", "webhooks").await.unwrap()),
         )
     )
 }

@@ -20,6 +20,8 @@ mod feed;
 mod items;
 #[path = "webhooks.rs"]
 mod webhooks;
+#[path = "outbox.rs"]
+mod outbox;
 #[path = "writers.rs"]
 mod writers;
 

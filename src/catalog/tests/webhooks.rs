@@ -76,6 +76,21 @@ async fn to_serve(fixture: &Fixture, holder: &str) -> usize {
     fixture.catalog.webhooks_to_serve(holder, fixture.clock.now()).await.unwrap().len()
 }
 
+fn mail() -> NewMail {
+    let (recipient, subject) = ("ann@shop.example".to_owned(), "Hello".to_owned());
+    NewMail { recipient, subject, text: "…".to_owned(), html: None }
+}
+
+/// Rows in every table that is about endpoints and mails.
+pub(super) async fn fill(fixture: &Fixture) {
+    let body = settings(json!({"address": "https://shop.example/hooks"}));
+    let id = fixture.catalog.create_webhook(&body).await.unwrap().webhook.id;
+    assert!(claims(fixture, &id, "a").await);
+    let failed = Step { set_aside: Some(retry(1, NOON)), log: Some(tried(DeliveryResult::Failed)), ..step(1) };
+    assert!(records(fixture, &id, "a", failed).await);
+    fixture.catalog.queue_mail(&mail()).await.unwrap();
+}
+
 #[tokio::test]
 async fn an_endpoint_belongs_to_one_process_at_a_time() {
     let (fixture, id) = with_events(2).await;
@@ -233,12 +248,7 @@ async fn a_disabled_endpoint_is_left_alone_and_keeps_nothing() {
 #[tokio::test]
 async fn a_mail_belongs_to_one_process_and_is_done_once() {
     let fixture = Fixture::new(BACKEND).await;
-    let mail = NewMail {
-        recipient: "ann@shop.example".to_owned(),
-        subject: "Hello".to_owned(),
-        text: "…".to_owned(),
-        html: None,
-    };
+    let mail = mail();
     let id = fixture.catalog.queue_mail(&mail).await.unwrap();
     let claim = async |holder: &str| {
         let now = fixture.clock.now();
