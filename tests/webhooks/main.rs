@@ -7,12 +7,17 @@
 mod support;
 
 mod delivery;
+mod endpoints;
+mod faults;
+mod mail;
+mod places;
 mod receiver;
+mod smtp;
 
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{AnyConnection, Connection, Row};
 use support::{Options, Server, api};
 
 /// Retries within milliseconds, and one machine's own addresses allowed.
@@ -25,28 +30,48 @@ pub(crate) fn quick() -> Options {
         .set("webhooks.poll_interval", "20ms")
 }
 
-/// Writes events into the outbox as the rules will: in one transaction, with numbers without a gap. `data` is `{"n": …}`.
-pub(crate) fn happen(data: &Path, kind: &str, program: &str, numbers: impl IntoIterator<Item = i64>) {
-    let url = format!("sqlite:{}", data.join("catalog.db").display());
+/// Runs something on the catalog of a data folder, beside the server.
+pub(crate) fn with_catalog<T>(url: &str, work: impl AsyncFnOnce(&mut AnyConnection) -> T) -> T {
+    sqlx::any::install_default_drivers();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut connection = SqliteConnection::connect(&url).await.unwrap();
-        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        let mut connection = AnyConnection::connect(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
+        work(&mut connection).await
+    })
+}
+
+/// The catalog in a data folder.
+pub(crate) fn catalog_of(data: &Path) -> String {
+    format!("sqlite:{}", data.join("catalog.db").display())
+}
+
+/// Writes events into the outbox as the rules do: in one transaction, with numbers without a gap. `data` is `{"n": …}`.
+pub(crate) fn happen_in(url: &str, kind: &str, program: &str, numbers: impl IntoIterator<Item = i64>) {
+    with_catalog(url, async |connection| {
+        let mut tx = connection.begin().await.unwrap();
         for n in numbers {
-            sqlx::query(
-                "INSERT INTO outbox (seq, node, at_ms, kind, program, body) \
-                 SELECT next, 'test', 1772366400000, $1, $2, $3 FROM outbox_head",
-            )
-            .bind(kind)
-            .bind(program)
-            .bind(json!({ "n": n }).to_string())
-            .execute(&mut *tx)
-            .await
-            .unwrap();
-            sqlx::query("UPDATE outbox_head SET next = next + 1").execute(&mut *tx).await.unwrap();
+            let head = sqlx::query("UPDATE outbox_head SET next = next + 1 WHERE one = 1 RETURNING next");
+            let seq = head.fetch_one(&mut *tx).await.unwrap().get::<i64, _>(0) - 1;
+            let sql = "INSERT INTO outbox (seq, node, at_ms, kind, program, body) VALUES ($1, 'test', $2, $3, $4, $5)";
+            sqlx::query(sql)
+                .bind(seq)
+                .bind(HAPPENED_MS + seq)
+                .bind(kind.to_owned())
+                .bind(program.to_owned())
+                .bind(json!({ "n": n }).to_string())
+                .execute(&mut *tx)
+                .await
+                .unwrap();
         }
         tx.commit().await.unwrap();
     });
+}
+
+/// 2026-03-01T12:00:00Z. Each event is as many milliseconds later as its number says.
+pub(crate) const HAPPENED_MS: i64 = 1_772_366_400_000;
+
+pub(crate) fn happen(data: &Path, kind: &str, program: &str, numbers: impl IntoIterator<Item = i64>) {
+    happen_in(&catalog_of(data), kind, program, numbers);
 }
 
 /// One request to the API that must succeed.

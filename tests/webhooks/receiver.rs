@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
     time::Instant,
 };
@@ -14,6 +14,8 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
+use rustls::{ServerConfig, crypto::aws_lc_rs};
+use rustls_pki_types::PrivateKeyDer;
 use serde_json::Value;
 use standardwebhooks::Webhook;
 use tokio::net::TcpListener;
@@ -24,7 +26,8 @@ use crate::support::PATIENCE;
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
-    pub(crate) path: String,
+    /// Path and query.
+    pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -74,16 +77,34 @@ struct State {
     rule: Rule,
 }
 
+type Shared = Arc<(Mutex<State>, Condvar)>;
+
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
-    state: Arc<(Mutex<State>, Condvar)>,
+    state: Shared,
     _runtime: tokio::runtime::Runtime,
 }
 
-/// The certificate of an HTTPS receiver, and who signed it.
+/// A certificate for `localhost` that signed itself: who serves it, and the file that makes others believe it.
 pub(crate) struct Tls {
     pub(crate) ca_file: PathBuf,
     pub(crate) acceptor: TlsAcceptor,
+}
+
+impl Tls {
+    pub(crate) fn new(folder: &Path) -> Tls {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let ca_file = folder.join("authority.pem");
+        std::fs::write(&ca_file, made.cert.pem()).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        Tls { ca_file, acceptor: TlsAcceptor::from(Arc::new(config)) }
+    }
 }
 
 impl Receiver {
@@ -104,6 +125,11 @@ impl Receiver {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, under the machine's own name.
+    pub(crate) fn url_by_name(&self, scheme: &str, path: &str) -> String {
+        format!("{scheme}://localhost:{}{path}", self.address.port())
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -141,7 +167,7 @@ impl Receiver {
     }
 }
 
-async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<(Mutex<State>, Condvar)>) {
+async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, state: Shared) {
     while let Ok((stream, _)) = listener.accept().await {
         let (tls, state) = (tls.clone(), Arc::clone(&state));
         tokio::spawn(async move {
@@ -160,11 +186,11 @@ async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<(Mute
 
 async fn answer(
     request: Request<Incoming>,
-    state: Arc<(Mutex<State>, Condvar)>,
+    state: Shared,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Ok(Response::default()) };
-    let received = Received { path: head.uri.path().to_owned(), headers: head.headers, body: body.to_bytes() };
+    let received = Received { target: head.uri.to_string(), headers: head.headers, body: body.to_bytes() };
     let reply = {
         let mut state = state.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.received.iter().filter(|other| other.id() == received.id()).count();
