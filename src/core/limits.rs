@@ -105,6 +105,8 @@ pub const WEBHOOK_BATCH_ROWS: u32 = 100;
 pub const WEBHOOK_VISIT_TIME: Duration = Duration::from_secs(10);
 /// So many failures without a success between them, and the endpoint rests: it is not one event's fault.
 pub const WEBHOOK_FAILURES_TO_REST: i64 = 5;
+/// Longest rest: so late it may be noticed that an endpoint is back.
+pub const WEBHOOK_REST_MAX: Duration = Duration::from_secs(5 * 60);
 /// How often the outbox is told how far webhooks are.
 pub const WEBHOOK_POSITION_INTERVAL: Duration = Duration::from_secs(60);
 /// A lease of an endpoint, or of a mail, outlives its longest try by that much.

@@ -9,8 +9,9 @@
 //! is set aside with its own schedule (doubling waits with jitter, for days), and the rows behind it go on: one event that a
 //! receiver chokes on must not hold back those that it would take. So a receiver may see a later event first, and orders by
 //! what the events say (`timestamp`, and the state in `data`). When several rows fail in a row it is the endpoint and not the
-//! row: then it *rests*, with growing waits, and after each rest one event is spent on finding out whether it is back. All
-//! others stay in the outbox, untried, and follow at once when it is. Endpoints do not wait for each other.
+//! row: then it *rests*, with growing waits of at most minutes, and after each rest one event is spent on finding out whether
+//! it is back. All others stay in the outbox, untried, and follow at once when it is, with what was set aside meanwhile.
+//! Endpoints do not wait for each other.
 //!
 //! **Who delivers.** Of several control planes over one catalog, one at a time serves an endpoint: by a lease, taken with a
 //! conditional UPDATE, and renewed with every record. Who lost it records nothing. Clocks that differ by more than the margin of

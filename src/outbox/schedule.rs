@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use crate::{
     config::outbox::Retries,
-    core::{limits::WEBHOOK_FAILURES_TO_REST, time::Millis},
+    core::{
+        limits::{WEBHOOK_FAILURES_TO_REST, WEBHOOK_REST_MAX},
+        time::Millis,
+    },
 };
 
 /// What becomes of something that has failed `attempts` times (at least once), for the first time at `first_at`.
@@ -41,12 +44,13 @@ pub(super) fn next(
 }
 
 /// Until when an endpoint rests behind so many failures in a row. One event that is not taken is its own fault; several of
-/// them, and the endpoint is away: then only one event at a time is spent on finding out.
+/// them, and the endpoint is away: then only one event at a time is spent on finding out whether it is back.
 pub(super) fn rest(retries: &Retries, failures: i64, now: Millis, random: u64) -> Millis {
     if failures < WEBHOOK_FAILURES_TO_REST {
         return Millis(0);
     }
-    now.plus(millis(wait(retries, failures - WEBHOOK_FAILURES_TO_REST + 1, random)))
+    let bounded = Retries { longest: retries.longest.min(WEBHOOK_REST_MAX), ..*retries };
+    now.plus(millis(wait(&bounded, failures - WEBHOOK_FAILURES_TO_REST + 1, random)))
 }
 
 pub(super) fn millis(duration: Duration) -> i64 {
@@ -101,6 +105,6 @@ mod tests {
         let now = Millis(DAY_MS);
         assert_eq!(rest(&RETRIES, WEBHOOK_FAILURES_TO_REST - 1, now, 0), Millis(0));
         assert!(rest(&RETRIES, WEBHOOK_FAILURES_TO_REST, now, 0) > now);
-        assert!(rest(&RETRIES, 1_000, now, u64::MAX).0 <= now.0 + 6 * HOUR_MS);
+        assert!(rest(&RETRIES, 1_000, now, u64::MAX) <= now.plus(millis(WEBHOOK_REST_MAX)));
     }
 }

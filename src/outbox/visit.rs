@@ -148,49 +148,56 @@ impl Visitor {
 
     /// One try, and what follows from it.
     async fn send(&self, claim: &Claim, work: Work) -> Result<Step, OutboxError> {
-        let Work { row, before } = work;
-        let message = Message::of_row(&claim.webhook.id, &row);
+        let message = Message::of_row(&claim.webhook.id, &work.row);
         let tried = try_once(&self.poster, &self.clock, claim, &message).await;
-        let (attempts, first_at) = before.map_or((1, tried.at), |(attempts, first_at)| (attempts + 1, first_at));
-        if before.is_some() {
+        let attempt = work.before.map_or(1, |(attempts, _)| attempts + 1);
+        if attempt > 1 {
             counter!(names::WEBHOOK_RETRIES).increment(1);
         }
-        let was_set_aside = before.map(|_| row.seq);
         // A new row takes those before it that the endpoint does not ask for along.
-        let behind = if before.is_some() { claim.webhook.seq } else { row.seq };
-        let random = u64::from_le_bytes(random::bytes()?);
-        let failures = claim.webhook.failures.saturating_add(1);
-        let failed = Step {
-            failures,
-            resume_at: schedule::rest(&self.retries, failures, self.clock.now(), random),
-            seq: behind,
-            ..unchanged(claim)
-        };
+        let seq = if work.before.is_some() { claim.webhook.seq } else { work.row.seq };
+        let done = work.before.map(|_| work.row.seq);
         let (result, step) = match tried.verdict() {
             Verdict::Taken => {
-                let step = Step { seq: behind, failures: 0, resume_at: Millis(0), done: was_set_aside, ..failed };
+                let was_away = claim.webhook.failures >= WEBHOOK_FAILURES_TO_REST;
+                let (failures, failing_since, resume_at) = (0, Millis(0), Millis(0));
+                let back_since = was_away.then_some(claim.failing_since);
+                let step = Step { seq, failures, failing_since, resume_at, done, back_since, ..unchanged(claim) };
                 (DeliveryResult::Delivered, step)
             }
             // The event stays where it is: an endpoint that is made active again goes on with it.
             Verdict::Gone => {
-                let seq = if before.is_some() { behind } else { row.seq - 1 };
+                let seq = if work.before.is_some() { seq } else { seq - 1 };
                 let reason = "it answered 410 Gone".to_owned();
                 (DeliveryResult::Gone, Step { seq, disable: Some(reason), ..unchanged(claim) })
             }
             Verdict::Failed => {
-                let now = self.clock.now();
-                match schedule::next(&self.retries, attempts, first_at, now, tried.retry_after(), random) {
-                    Next::GiveUp => (DeliveryResult::GivenUp, Step { done: was_set_aside, ..failed }),
+                let random = u64::from_le_bytes(random::bytes()?);
+                let failed = self.failed(claim, tried.at, random);
+                let first_at = work.before.map_or(tried.at, |(_, first_at)| first_at);
+                match schedule::next(&self.retries, attempt, first_at, self.clock.now(), tried.retry_after(), random) {
+                    Next::GiveUp => (DeliveryResult::GivenUp, Step { seq, done, ..failed }),
                     Next::At(due_at) => {
-                        let retry = Retry { seq: row.seq, attempts, first_at, due_at, row: None };
-                        (DeliveryResult::Failed, Step { set_aside: Some(retry), ..failed })
+                        let retry = Retry { seq: work.row.seq, attempts: attempt, first_at, due_at, row: None };
+                        (DeliveryResult::Failed, Step { seq, set_aside: Some(retry), ..failed })
                     }
                 }
             }
         };
-        let delivery = tried.log(Some(row.seq), row.kind, message.id, attempts, result);
+        let delivery = tried.log(Some(work.row.seq), work.row.kind, message.id, attempt, result);
         tell(&claim.webhook.id, &delivery, step.failures);
         Ok(Step { log: Some(delivery), ..step })
+    }
+
+    /// What a failure means for the endpoint.
+    fn failed(&self, claim: &Claim, at: Millis, random: u64) -> Step {
+        let failures = claim.webhook.failures.saturating_add(1);
+        Step {
+            failures,
+            failing_since: if claim.webhook.failures == 0 { at } else { claim.failing_since },
+            resume_at: schedule::rest(&self.retries, failures, self.clock.now(), random),
+            ..unchanged(claim)
+        }
     }
 
     /// The outbox has dropped a row that was to be tried again.
@@ -217,10 +224,12 @@ fn unchanged(claim: &Claim) -> Step {
     Step {
         seq: claim.webhook.seq,
         failures: claim.webhook.failures,
+        failing_since: claim.failing_since,
         resume_at: claim.resume_at,
         log: None,
         set_aside: None,
         done: None,
+        back_since: None,
         disable: None,
     }
 }
@@ -240,7 +249,8 @@ fn tell(webhook: &str, delivery: &Delivery, failures: i64) {
             tracing::warn!(webhook, seq, kind, "a webhook's endpoint is gone (410): it is disabled")
         }
     }
-    if failures == WEBHOOK_FAILURES_TO_REST && delivery.result == DeliveryResult::Failed {
+    let failed = matches!(delivery.result, DeliveryResult::Failed | DeliveryResult::GivenUp);
+    if failed && failures == WEBHOOK_FAILURES_TO_REST {
         tracing::warn!(webhook, failures, error, "an endpoint takes nothing: its events wait until it is back");
     }
 }

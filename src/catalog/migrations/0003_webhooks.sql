@@ -19,16 +19,18 @@ CREATE TABLE webhooks (
 );
 
 -- All rows of the outbox up to `seq` are dealt with: delivered, passed over, given up, or set aside in webhook_retries.
--- Who delivers is `holder` until `lease_until`. `failures` counts tries without a success between them; with too many nothing
--- is sent before `resume_at`. `logged` is the number of the last row of webhook_deliveries.
+-- Who delivers is `holder` until `lease_until`. `failures` counts tries without a success between them, the first of them at
+-- `failing_since` (0: none); with too many nothing is sent before `resume_at`. `logged` is the number of the last row of
+-- webhook_deliveries.
 CREATE TABLE webhook_cursors (
-    webhook     TEXT   NOT NULL PRIMARY KEY REFERENCES webhooks (id),
-    seq         BIGINT NOT NULL,
-    logged      BIGINT NOT NULL,
-    failures    BIGINT NOT NULL,
-    resume_at   BIGINT NOT NULL,
-    holder      TEXT   NOT NULL,
-    lease_until BIGINT NOT NULL
+    webhook       TEXT   NOT NULL PRIMARY KEY REFERENCES webhooks (id),
+    seq           BIGINT NOT NULL,
+    logged        BIGINT NOT NULL,
+    failures      BIGINT NOT NULL,
+    failing_since BIGINT NOT NULL,
+    resume_at     BIGINT NOT NULL,
+    holder        TEXT   NOT NULL,
+    lease_until   BIGINT NOT NULL
 );
 
 -- Rows of the outbox that an endpoint did not take, set aside so that those behind them go on.

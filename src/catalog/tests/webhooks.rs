@@ -35,7 +35,17 @@ async fn happen(fixture: &Fixture, events: i64) {
 }
 
 fn step(seq: i64) -> Step {
-    Step { seq, failures: 0, resume_at: Millis(0), log: None, set_aside: None, done: None, disable: None }
+    Step {
+        seq,
+        failures: 0,
+        failing_since: Millis(0),
+        resume_at: Millis(0),
+        log: None,
+        set_aside: None,
+        done: None,
+        back_since: None,
+        disable: None,
+    }
 }
 
 fn tried(result: DeliveryResult) -> Delivery {
@@ -152,6 +162,14 @@ async fn what_failed_is_set_aside_until_it_is_due() {
     assert_eq!(to_serve(&fixture, "a").await, 1);
     let due = fixture.catalog.due_webhook_retry(&id, fixture.clock.now()).await.unwrap().unwrap();
     assert_eq!((due.seq, due.attempts, due.row.unwrap().body.as_str()), (1, 1, r#"{"n":0}"#));
+    let later = Step { set_aside: Some(Retry { attempts: 2, ..retry(1, due_at.plus(HOUR_MS)) }), ..step(2) };
+    assert!(records(&fixture, &id, "a", later).await);
+    assert_eq!(to_serve(&fixture, "a").await, 0);
+    assert!(records(&fixture, &id, "a", Step { back_since: Some(NOON.plus(1)), ..step(2) }).await);
+    assert_eq!(to_serve(&fixture, "a").await, 0, "it choked on this one before it was away");
+    assert!(records(&fixture, &id, "a", Step { back_since: Some(NOON), ..step(2) }).await);
+    let due = fixture.catalog.due_webhook_retry(&id, fixture.clock.now()).await.unwrap().unwrap();
+    assert_eq!((due.attempts, due.first_at), (2, NOON), "an endpoint that is back need not wait for it");
     assert!(records(&fixture, &id, "a", Step { done: Some(1), ..step(2) }).await);
     assert_eq!(fixture.catalog.webhooks_passed().await.unwrap(), 2);
     assert_eq!(fixture.catalog.oldest_webhook_row().await.unwrap(), None);

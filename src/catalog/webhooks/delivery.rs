@@ -100,6 +100,8 @@ pub struct Claim {
     pub webhook: Webhook,
     /// The newest first.
     pub secrets: Vec<Secret>,
+    /// When the first of its failures was; 0 where there is none.
+    pub failing_since: Millis,
     /// Nothing is sent before.
     pub resume_at: Millis,
 }
@@ -110,6 +112,7 @@ pub struct Step {
     /// Where the endpoint is afterwards.
     pub seq: i64,
     pub failures: i64,
+    pub failing_since: Millis,
     pub resume_at: Millis,
     /// What the log notes; its number is given here.
     pub log: Option<Delivery>,
@@ -117,6 +120,9 @@ pub struct Step {
     pub set_aside: Option<Retry>,
     /// A row that is no longer set aside.
     pub done: Option<i64>,
+    /// The endpoint was away from then on and takes events again: what it has not taken meanwhile is due at once. What it choked
+    /// on before keeps to its schedule.
+    pub back_since: Option<Millis>,
     /// Why the endpoint is disabled from now on.
     pub disable: Option<String>,
 }
@@ -201,13 +207,14 @@ impl Catalog {
             Err(CatalogError::NotFound { .. }) => return Ok(None),
             webhook => webhook?,
         };
-        let sql = "SELECT secret, CASE WHEN older_until > $2 THEN older_secret END, resume_at \
+        let sql = "SELECT secret, CASE WHEN older_until > $2 THEN older_secret END, failing_since, resume_at \
              FROM webhooks JOIN webhook_cursors ON webhook = id WHERE id = $1";
         let rows = self.rows(sqlx::query(sql).bind(id.to_owned()).bind(now.0)).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let (secret, older): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
         let secrets = [Some(secret), older].into_iter().flatten().map(Secret::new).collect();
-        Ok(Some(Claim { webhook, secrets, resume_at: Millis(row.try_get(2)?) }))
+        let (failing_since, resume_at) = (Millis(row.try_get(2)?), Millis(row.try_get(3)?));
+        Ok(Some(Claim { webhook, secrets, failing_since, resume_at }))
     }
 
     /// Lets go of an endpoint, so that others need not wait for the lease's end.
@@ -256,13 +263,14 @@ impl Catalog {
     ) -> Result<bool, CatalogError> {
         let mut tx = self.writing().await?;
         let row = sqlx::query(
-            "UPDATE webhook_cursors SET seq = $3, failures = $4, resume_at = $5, lease_until = $6, logged = logged + $7 \
-             WHERE webhook = $1 AND holder = $2 RETURNING logged",
+            "UPDATE webhook_cursors SET seq = $3, failures = $4, failing_since = $5, resume_at = $6, lease_until = $7, \
+             logged = logged + $8 WHERE webhook = $1 AND holder = $2 RETURNING logged",
         )
         .bind(id.to_owned())
         .bind(holder.to_owned())
         .bind(step.seq)
         .bind(step.failures)
+        .bind(step.failing_since.0)
         .bind(step.resume_at.0)
         .bind(lease_until.0)
         .bind(i64::from(step.log.is_some()))
@@ -289,9 +297,13 @@ impl Catalog {
             let sql = "DELETE FROM webhook_retries WHERE webhook = $1 AND seq = $2";
             sqlx::query(sql).bind(id.to_owned()).bind(seq).execute(&mut *tx).await?;
         }
+        let now = self.shared.clock.now().0;
+        if let Some(since) = step.back_since {
+            let sql = "UPDATE webhook_retries SET due_at = $2 WHERE webhook = $1 AND due_at > $2 AND first_at >= $3";
+            sqlx::query(sql).bind(id.to_owned()).bind(now).bind(since.0).execute(&mut *tx).await?;
+        }
         if let Some(reason) = step.disable {
             let sql = "UPDATE webhooks SET state = 'disabled', reason = $2, updated_at = $3 WHERE id = $1";
-            let now = self.shared.clock.now().0;
             sqlx::query(sql).bind(id.to_owned()).bind(reason).bind(now).execute(&mut *tx).await?;
         }
         tx.commit().await?;

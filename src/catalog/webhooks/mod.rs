@@ -241,8 +241,8 @@ impl Catalog {
         .execute(&mut *tx)
         .await?;
         sqlx::query(
-            "INSERT INTO webhook_cursors (webhook, seq, logged, failures, resume_at, holder, lease_until) \
-             VALUES ($1, (SELECT next - 1 FROM outbox_head WHERE one = 1), 0, 0, 0, '', 0)",
+            "INSERT INTO webhook_cursors (webhook, seq, logged, failures, failing_since, resume_at, holder, lease_until) \
+             VALUES ($1, (SELECT next - 1 FROM outbox_head WHERE one = 1), 0, 0, 0, 0, '', 0)",
         )
         .bind(id.clone())
         .execute(&mut *tx)
@@ -290,7 +290,7 @@ impl Catalog {
             return Err(not_found(id));
         }
         // Somebody has mended something: it is tried at once.
-        sqlx::query("UPDATE webhook_cursors SET failures = 0, resume_at = 0 WHERE webhook = $1")
+        sqlx::query("UPDATE webhook_cursors SET failures = 0, failing_since = 0, resume_at = 0 WHERE webhook = $1")
             .bind(id.to_owned())
             .execute(&mut *tx)
             .await?;
@@ -355,7 +355,8 @@ impl Catalog {
         };
         // Whoever delivers just now loses the lease: what it has sent is sent again rather than passed over.
         let changed = sqlx::query(
-            "UPDATE webhook_cursors SET seq = $2, failures = 0, resume_at = 0, holder = '', lease_until = 0 WHERE webhook = $1",
+            "UPDATE webhook_cursors SET seq = $2, failures = 0, failing_since = 0, resume_at = 0, holder = '', lease_until = 0 \
+             WHERE webhook = $1",
         )
         .bind(id.to_owned())
         .bind(first.saturating_sub(1).max(0))
