@@ -346,6 +346,18 @@ impl Catalog {
     pub async fn replay_webhook(&self, id: &str, from: ReplayFrom) -> Result<Webhook, CatalogError> {
         check_id(id)?;
         let mut tx = self.writing().await?;
+        // Whoever delivers just now loses the lease: what it has sent is sent again rather than passed over. A write comes
+        // first, because SQLite lets nobody write who has read before another one wrote.
+        let changed = sqlx::query(
+            "UPDATE webhook_cursors SET failures = 0, failing_since = 0, resume_at = 0, holder = '', lease_until = 0 \
+             WHERE webhook = $1",
+        )
+        .bind(id.to_owned())
+        .execute(&mut *tx)
+        .await?;
+        if changed.rows_affected() == 0 {
+            return Err(not_found(id));
+        }
         let first: i64 = match from {
             ReplayFrom::Seq(seq) => seq,
             ReplayFrom::Time(time) => {
@@ -353,18 +365,8 @@ impl Catalog {
                 sqlx::query(sql).bind(time.0).fetch_one(&mut *tx).await?.try_get(0)?
             }
         };
-        // Whoever delivers just now loses the lease: what it has sent is sent again rather than passed over.
-        let changed = sqlx::query(
-            "UPDATE webhook_cursors SET seq = $2, failures = 0, failing_since = 0, resume_at = 0, holder = '', lease_until = 0 \
-             WHERE webhook = $1",
-        )
-        .bind(id.to_owned())
-        .bind(first.saturating_sub(1).max(0))
-        .execute(&mut *tx)
-        .await?;
-        if changed.rows_affected() == 0 {
-            return Err(not_found(id));
-        }
+        let sql = "UPDATE webhook_cursors SET seq = $2 WHERE webhook = $1";
+        sqlx::query(sql).bind(id.to_owned()).bind(first.saturating_sub(1).max(0)).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM webhook_retries WHERE webhook = $1 AND seq >= $2")
             .bind(id.to_owned())
             .bind(first)
