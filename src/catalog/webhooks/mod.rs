@@ -273,6 +273,11 @@ impl Catalog {
     pub async fn update_webhook(&self, id: &str, settings: &WebhookSettings) -> Result<Webhook, CatalogError> {
         check_id(id)?;
         let mut tx = self.writing().await?;
+        // Somebody has mended something: it is tried at once. The cursor comes first, as in every record of a try.
+        sqlx::query("UPDATE webhook_cursors SET failures = 0, failing_since = 0, resume_at = 0 WHERE webhook = $1")
+            .bind(id.to_owned())
+            .execute(&mut *tx)
+            .await?;
         let changed = sqlx::query(
             "UPDATE webhooks SET address = $2, description = $3, kinds = $4, programs = $5, state = $6, updated_at = $7, \
              reason = CASE WHEN $6 = 'active' THEN NULL WHEN state = 'disabled' THEN reason ELSE 'by hand' END WHERE id = $1",
@@ -289,11 +294,6 @@ impl Catalog {
         if changed.rows_affected() == 0 {
             return Err(not_found(id));
         }
-        // Somebody has mended something: it is tried at once.
-        sqlx::query("UPDATE webhook_cursors SET failures = 0, failing_since = 0, resume_at = 0 WHERE webhook = $1")
-            .bind(id.to_owned())
-            .execute(&mut *tx)
-            .await?;
         tx.commit().await?;
         self.webhook(id).await
     }
@@ -303,9 +303,10 @@ impl Catalog {
         check_id(id)?;
         let mut tx = self.writing().await?;
         for sql in [
-            "DELETE FROM webhook_deliveries WHERE webhook = $1",
-            "DELETE FROM webhook_retries WHERE webhook = $1",
+            // First what every record of a try locks first.
             "DELETE FROM webhook_cursors WHERE webhook = $1",
+            "DELETE FROM webhook_retries WHERE webhook = $1",
+            "DELETE FROM webhook_deliveries WHERE webhook = $1",
         ] {
             sqlx::query(sql).bind(id.to_owned()).execute(&mut *tx).await?;
         }
