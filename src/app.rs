@@ -24,7 +24,6 @@ use crate::{
     io::{clock::Clock, disk::SystemDisk, random},
     journal::{self, Journal},
     links::Links,
-    outbox::{Guard, Mailer, Tester, Webhooks},
     pump::{self, Pump},
     store::Reports,
     telemetry::{
@@ -44,12 +43,14 @@ mod outbox_lane;
 mod reload;
 pub(crate) mod reports;
 mod scrape;
+mod senders;
 mod sinks;
 mod workers;
 
 use addresses::Addresses;
 use outbox_lane::{Moved, OutboxLane};
 use reload::Signals;
+use senders::Senders;
 use workers::Workers;
 
 /// Threads of the control plane: the API, the catalog's follower, signals.
@@ -91,14 +92,6 @@ struct Parts {
     journal: Journal,
     reports: Arc<dyn Reports>,
     senders: Senders,
-}
-
-/// What leaves by itself.
-struct Senders {
-    webhooks: Webhooks,
-    mailer: Mailer,
-    /// What the API has of it.
-    api: api::Webhooks,
 }
 
 async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::Result<()> {
@@ -235,20 +228,10 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
         tracing::warn!(%error, "the admin token cannot be checked while the catalog is away");
     }
     let reports = reports::open(&config)?;
-    let senders = senders(&config, &catalog, &health, &clock)?;
+    let senders = Senders::new(&config, &catalog, &health, &clock)?;
     let links: Arc<Links> = follower.links();
     let shared = Arc::new(edge::Shared { links, keys, enrich, clock: clock.clone(), settings: edge_settings(&config) });
     Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders })
-}
-
-fn senders(config: &Config, catalog: &Catalog, health: &Health, clock: &Clock) -> anyhow::Result<Senders> {
-    let settings = &config.webhooks;
-    let guard = Arc::new(Guard::new(settings.allow_hosts.clone()));
-    let tester = Tester::new(settings, Arc::clone(&guard), catalog.clone(), clock.clone())?;
-    let webhooks = Webhooks::new(settings, Arc::clone(&guard), catalog.clone(), health.clone(), clock.clone())?;
-    let mailer = Mailer::new(&config.mail, catalog.clone(), clock.clone())?;
-    let api = api::Webhooks { guard, tester, secret_overlap: settings.secret_overlap };
-    Ok(Senders { webhooks, mailer, api })
 }
 
 /// Makes the folder, and says at once when it cannot be written.
