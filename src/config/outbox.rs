@@ -1,6 +1,10 @@
 //! Settings of what leaves by itself: `[webhooks]` and `[mail]`.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{network::Network, reader::Reader, secret::Secret};
 use crate::core::limits::MAIL_TIMEOUT;
@@ -68,6 +72,15 @@ pub enum MailTransport {
     /// A folder of .eml files.
     Folder(PathBuf),
     Smtp(Smtp),
+}
+
+impl MailTransport {
+    pub fn ca_file(&self) -> Option<&Path> {
+        match self {
+            MailTransport::Folder(_) => None,
+            MailTransport::Smtp(smtp) => smtp.ca_file.as_deref(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -138,7 +151,7 @@ fn inside_host(text: &str) -> Result<InsideHost, String> {
     }
 }
 
-pub(super) fn read_mail(reader: &mut Reader, data: &std::path::Path) -> Mail {
+pub(super) fn read_mail(reader: &mut Reader, data: &Path) -> Mail {
     let folder = reader.optional("mail.folder", |text| Ok(PathBuf::from(text)));
     let host = reader.text("mail.smtp_host", "");
     let securities = [("tls", SmtpSecurity::Tls), ("starttls", SmtpSecurity::StartTls), ("none", SmtpSecurity::None)];

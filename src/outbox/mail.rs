@@ -124,13 +124,10 @@ impl Mailer {
             counter!(names::MAILS, "result" => result).increment(0);
         }
         gauge!(names::MAIL_OLDEST_SECONDS).set(0.0);
-        let from = settings.from.parse().map_err(|_| OutboxError::Setting {
-            key: "mail.from",
-            problem: "is not a sender: write it like Fingerpost <noreply@shop.example>".to_owned(),
-        })?;
-        let (transport, command_timeout) = match &settings.transport {
-            MailTransport::Folder(folder) => (Transport::Folder(folder.clone()), LEASE_MARGIN),
-            MailTransport::Smtp(smtp) => (Transport::Smtp(smtp_transport(smtp)?), smtp.timeout),
+        let (from, transport) = (sender(&settings.from)?, transport(&settings.transport)?);
+        let command_timeout = match &settings.transport {
+            MailTransport::Folder(_) => LEASE_MARGIN,
+            MailTransport::Smtp(smtp) => smtp.timeout,
         };
         let sender = Sender {
             catalog,
@@ -273,6 +270,26 @@ impl Sender {
         };
         message.map_err(|error| form(&error))
     }
+}
+
+fn sender(text: &str) -> Result<Mailbox, OutboxError> {
+    text.parse().map_err(|_| OutboxError::Setting {
+        key: "mail.from",
+        problem: "is not a sender: write it like Fingerpost <noreply@shop.example>".to_owned(),
+    })
+}
+
+fn transport(settings: &MailTransport) -> Result<Transport, OutboxError> {
+    match settings {
+        MailTransport::Folder(folder) => Ok(Transport::Folder(folder.clone())),
+        MailTransport::Smtp(smtp) => smtp_transport(smtp).map(Transport::Smtp),
+    }
+}
+
+/// Whether a [`Mailer`] can be made from these settings.
+pub fn check_mail(settings: &Mail) -> Result<(), OutboxError> {
+    sender(&settings.from)?;
+    transport(&settings.transport).map(drop)
 }
 
 /// A file that is there is whole.

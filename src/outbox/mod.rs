@@ -43,7 +43,8 @@ mod webhooks;
 
 pub use attempt::Tester;
 pub use guard::Guard;
-pub use mail::Mailer;
+pub use mail::{Mailer, check_mail};
+pub use post::check_webhooks;
 pub use webhooks::Webhooks;
 
 /// Why webhooks or mail cannot be made ready; and what stops a look into the catalog.

@@ -169,6 +169,11 @@ impl Poster {
     }
 }
 
+/// Whether webhooks can be delivered with these settings.
+pub fn check_webhooks(settings: &Webhooks) -> Result<(), OutboxError> {
+    Poster::new(settings, Arc::new(Guard::new(settings.allow_hosts.clone()))).map(drop)
+}
+
 /// The certificates of a PEM file.
 pub(super) fn certificates(key: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, OutboxError> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);

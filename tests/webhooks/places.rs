@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     call, endpoint, happen, log, quick,
     receiver::{Receiver, Tls},
-    support::{Options, Server, api, eventually},
+    support::{Options, Server, api, eventually, server::command},
 };
 
 /// The last row of the log of an endpoint at this address, when one event has happened.
@@ -101,7 +101,11 @@ fn a_setting_that_cannot_be_used_stops_the_start() {
         ("mail.from", "nobody".to_owned(), "is not a sender"),
         ("mail.smtp_username", "ann".to_owned(), "mail.smtp_host"),
     ] {
-        let refused = Server::start(folder.path(), &Options::default().set(key, value)).unwrap_err();
+        let refused = Server::start(folder.path(), &Options::default().set(key, &value)).unwrap_err();
         assert!(refused.contains(said), "{key}: {refused}");
+        let mut check = command(folder.path(), &["check"]);
+        check.env(format!("FINGERPOST__{}", key.to_uppercase().replace('.', "__")), value);
+        let checked = String::from_utf8(check.output().unwrap().stderr).unwrap();
+        assert!(checked.contains(said), "{key}: {checked}");
     }
 }
