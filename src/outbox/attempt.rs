@@ -34,8 +34,7 @@ pub(super) enum Verdict {
     Failed,
 }
 
-pub(super) async fn try_once(
-    poster: &Poster, clock: &Clock, claim: &Claim, message: &Message) -> Tried {
+pub(super) async fn try_once(poster: &Poster, clock: &Clock, claim: &Claim, message: &Message) -> Tried {
     let (at, began) = (clock.now(), Instant::now());
     let outcome = match message.headers(&claim.secrets, at) {
         Ok(headers) => {
@@ -60,7 +59,14 @@ impl Tried {
         self.outcome.as_ref().ok().and_then(|answer| answer.retry_after)
     }
 
-    pub(super) fn log(self, seq: Option<i64>, kind: String, message: String, attempt: i64, result: DeliveryResult) -> Delivery {
+    pub(super) fn log(
+        self,
+        seq: Option<i64>,
+        kind: String,
+        message: String,
+        attempt: i64,
+        result: DeliveryResult,
+    ) -> Delivery {
         let Tried { at, duration_ms, outcome } = self;
         let (status, error, answer) = match outcome {
             Ok(Answer { status, body, .. }) => {

@@ -246,7 +246,7 @@ fn tell(webhook: &str, delivery: &Delivery, failures: i64) {
         }
         DeliveryResult::GivenUp => tracing::warn!(webhook, seq, kind, attempt, error, "a webhook is given up"),
         DeliveryResult::Gone => {
-            tracing::warn!(webhook, seq, kind, "a webhook's endpoint is gone (410): it is disabled")
+            tracing::warn!(webhook, seq, kind, "a webhook's endpoint is gone (410): it is disabled");
         }
     }
     let failed = matches!(delivery.result, DeliveryResult::Failed | DeliveryResult::GivenUp);

@@ -160,9 +160,11 @@ impl Visits {
     /// What is under way may finish for a moment. What does not is cut off, and its endpoint let go, so that the next process
     /// need not wait for the lease's end.
     async fn end(mut self, visitor: &Visitor) {
-        let finish = async { while let Some(ended) = self.tasks.join_next_with_id().await {
-            self.of.remove(&ended.map_or_else(|error| error.id(), |(visit, _)| visit));
-        } };
+        let finish = async {
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                self.of.remove(&ended.map_or_else(|error| error.id(), |(visit, _)| visit));
+            }
+        };
         let _ = tokio::time::timeout(OUTBOX_STOP_GRACE, finish).await;
         self.tasks.shutdown().await;
         for id in self.of.values() {

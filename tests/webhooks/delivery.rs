@@ -37,7 +37,10 @@ fn an_event_arrives_signed_and_a_failure_is_tried_again_with_the_same_id() {
     assert!(received.iter().all(|request| request.id() == received[0].id() && request.body == received[0].body));
     let expected = json!({ "type": "reward.due", "timestamp": "2026-03-01T12:00:00.001Z", "data": { "n": 7 } });
     assert_eq!(received[0].json(), expected);
-    assert_eq!((received[0].target.as_str(), received[0].header("content-type").as_str()), ("/hooks?a=b", "application/json"));
+    assert_eq!(
+        (received[0].target.as_str(), received[0].header("content-type").as_str()),
+        ("/hooks?a=b", "application/json")
+    );
     assert_eq!(received[0].header("host"), receiver.address.to_string());
 
     let log = eventually("the log", || Some(log(&server, &id)).filter(|log| log.len() == 3));
@@ -47,7 +50,8 @@ fn an_event_arrives_signed_and_a_failure_is_tried_again_with_the_same_id() {
     let webhook = shown(&server, &id);
     assert_eq!((&webhook["seq"], &webhook["retries"], &webhook["failures"]), (&json!(1), &json!(0), &json!(0)));
     assert_eq!(webhook["secret"], Value::Null, "it is shown once");
-    let count = |result: &str| metric(server.ops, &format!("fingerpost_webhook_deliveries_total{{result=\"{result}\"}}"));
+    let count =
+        |result: &str| metric(server.ops, &format!("fingerpost_webhook_deliveries_total{{result=\"{result}\"}}"));
     assert_eq!((count("delivered"), count("failed"), count("gone")), (Some(1.0), Some(2.0), Some(0.0)));
     assert_eq!(metric(server.ops, "fingerpost_webhook_retries_total"), Some(2.0));
     assert!(server.log().iter().all(|line| !line.contains("a=b")), "an address may hold a secret");
@@ -104,7 +108,8 @@ fn an_event_that_is_not_taken_holds_up_nobody_and_is_given_up_in_the_end() {
     endpoint(&server, &json!({ "address": other.url("/") }));
     happen(folder.path(), "a", "", 1..=4);
     assert_eq!(numbers(&other.wait_for(4)), [1, 2, 3, 4]);
-    let all = choking.wait("the other three", |received| received.iter().filter(|request| request.n() != 1).count() == 3);
+    let all =
+        choking.wait("the other three", |received| received.iter().filter(|request| request.n() != 1).count() == 3);
     let first_tries: Vec<i64> = numbers(&all).into_iter().filter(|n| *n != 1).collect();
     assert_eq!((all[0].n(), first_tries), (1, vec![2, 3, 4]));
 
@@ -142,9 +147,8 @@ fn an_endpoint_that_is_away_rests() {
 
     receiver.rule(|_, _| Reply::Status(200));
     let before = receiver.received().len();
-    let all = receiver.wait("everything", |received| {
-        received[before..].iter().map(Received::n).collect::<HashSet<_>>().len() == 200
-    });
+    let all = receiver
+        .wait("everything", |received| received[before..].iter().map(Received::n).collect::<HashSet<_>>().len() == 200);
     let mut times: BTreeMap<i64, usize> = BTreeMap::new();
     all[before..].iter().for_each(|request| *times.entry(request.n()).or_default() += 1);
     assert!(times.values().all(|times| *times == 1), "each was taken once: {times:?}");

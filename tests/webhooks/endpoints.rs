@@ -63,12 +63,16 @@ fn an_answer_that_does_not_end_costs_little() {
 fn a_test_is_sent_at_once_and_changes_nothing() {
     let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start());
     let server = Server::start(folder.path(), &quick()).unwrap();
-    let (id, secret) = endpoint(&server, &json!({ "address": receiver.url("/"), "state": "disabled", "kinds": ["reward.due"] }));
+    let (id, secret) =
+        endpoint(&server, &json!({ "address": receiver.url("/"), "state": "disabled", "kinds": ["reward.due"] }));
     receiver.script([Reply::Status(410), Reply::Status(200)]);
     let test = || call(&server, "POST", &format!("/v1/webhooks/{id}/test"), &Value::Null);
     assert_eq!(test()["result"], "gone");
     let delivery = test();
-    assert_eq!((&delivery["result"], &delivery["status"], &delivery["seq"]), (&json!("delivered"), &json!(200), &Value::Null));
+    assert_eq!(
+        (&delivery["result"], &delivery["status"], &delivery["seq"]),
+        (&json!("delivered"), &json!(200), &Value::Null)
+    );
     let received = receiver.received();
     assert!(received[1].verifies(&secret) && received[0].id() != received[1].id());
     assert_eq!(received[1].json()["type"], "webhook.test");
@@ -106,7 +110,11 @@ fn bad_input_says_what_is_wrong_and_how_to_mend_it() {
         ("GET", "/v1/webhooks/wh_0/deliveries"),
     ] {
         let (status, problem) = ask(method, path, &Value::Null);
-        assert_eq!((status, problem["type"].as_str()), (404, Some("urn:fingerpost:problem:not_found")), "{method} {path}");
+        assert_eq!(
+            (status, problem["type"].as_str()),
+            (404, Some("urn:fingerpost:problem:not_found")),
+            "{method} {path}"
+        );
     }
     let (id, _) = endpoint(&server, &json!({ "address": "https://shop.example/" }));
     for wrong in [json!({}), json!({ "from": 0 }), json!({ "from": "soon" }), json!({ "from": 1, "to": 2 })] {

@@ -88,7 +88,8 @@ fn a_stop_in_the_middle_leaves_the_rest_to_the_next() {
 
 #[test]
 fn of_two_control_planes_one_delivers() {
-    let (folders, url) = ([tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()], database(Stack::shared(&[Part::Postgres])));
+    let (folders, url) =
+        ([tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()], database(Stack::shared(&[Part::Postgres])));
     let options = short_lease().set("catalog.url", &url);
     let receiver = Receiver::start();
     let first = Server::start(folders[0].path(), &options).unwrap();

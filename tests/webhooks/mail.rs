@@ -15,7 +15,10 @@ use crate::{
 const ADDRESS: &str = "ann@shop.example";
 
 fn quick() -> Options {
-    Options::default().set("mail.retry_first", "20ms").set("mail.retry_longest", "100ms").set("mail.poll_interval", "20ms")
+    Options::default()
+        .set("mail.retry_first", "20ms")
+        .set("mail.retry_longest", "100ms")
+        .set("mail.poll_interval", "20ms")
 }
 
 /// Puts a mail into the queue, as a change does in its transaction.
@@ -25,7 +28,8 @@ fn queue(data: &Path, id: &str, recipient: &str, html: Option<&str>) {
              (id, recipient, subject, text_body, html_body, state, attempts, created_at, due_at, holder, lease_until) \
              VALUES ($1, $2, 'Grüße', 'Your reward is due.', $3, 'waiting', 0, $4, 0, '', 0)";
         let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
-        let query = sqlx::query(sql).bind(id.to_owned()).bind(recipient.to_owned()).bind(html.map(str::to_owned)).bind(now);
+        let query =
+            sqlx::query(sql).bind(id.to_owned()).bind(recipient.to_owned()).bind(html.map(str::to_owned)).bind(now);
         query.execute(connection).await.unwrap();
     });
 }
@@ -92,7 +96,10 @@ fn a_mail_server_that_is_busy_is_asked_again_and_one_that_refuses_is_believed() 
     let taken = mails.wait_for(1);
     let mail = &taken[0];
     assert_eq!((mail.from.as_str(), mail.to.as_str()), ("<noreply@shop.example>", "<ann@shop.example>"));
-    assert!(mail.text.contains("Message-ID: <m1@shop.example>\r\n") && mail.text.contains("Your reward is due."), "{mail:?}");
+    assert!(
+        mail.text.contains("Message-ID: <m1@shop.example>\r\n") && mail.text.contains("Your reward is due."),
+        "{mail:?}"
+    );
     assert_eq!(is(folder.path(), "m1", "sent").1, 3);
     mails.refuse(&["550 5.1.1 <ann@shop.example>: nobody of that name"]);
     queue(folder.path(), "m2", ADDRESS, None);

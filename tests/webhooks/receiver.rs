@@ -184,10 +184,7 @@ async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, state: Shared) {
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    state: Shared,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, state: Shared) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let Ok(body) = body.collect().await else { return Ok(Response::default()) };
     let received = Received { target: head.uri.to_string(), headers: head.headers, body: body.to_bytes() };
@@ -200,9 +197,8 @@ async fn answer(
         reply
     };
     state.1.notify_all();
-    let response = |status: u16, body: String| {
-        Response::builder().status(status).body(Full::new(Bytes::from(body))).unwrap()
-    };
+    let response =
+        |status: u16, body: String| Response::builder().status(status).body(Full::new(Bytes::from(body))).unwrap();
     Ok(match reply {
         Reply::Status(status) => response(status, format!("this is {status}")),
         Reply::Long(status, bytes) => response(status, "x".repeat(bytes)),

@@ -18,10 +18,10 @@ mod copy;
 mod feed;
 #[path = "items.rs"]
 mod items;
-#[path = "webhooks.rs"]
-mod webhooks;
 #[path = "outbox.rs"]
 mod outbox;
+#[path = "webhooks.rs"]
+mod webhooks;
 #[path = "writers.rs"]
 mod writers;
 
