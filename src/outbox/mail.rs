@@ -223,6 +223,10 @@ impl Sender {
                 }
             }
         };
+        if !self.catalog.record_mail(&id, &self.holder, &outcome).await? {
+            tracing::debug!(mail = id, "somebody else has taken a mail over, or erased it");
+            return Ok(());
+        }
         counter!(names::MAILS, "result" => result(&outcome)).increment(1);
         if let Err(error) = &sent {
             let error = error.tag();
@@ -230,9 +234,6 @@ impl Sender {
                 MailOutcome::GivenUp { .. } => tracing::warn!(mail = id, attempts, error, "a mail is given up"),
                 _ => tracing::info!(mail = id, attempts, error, "a mail was not taken; it is tried again"),
             }
-        }
-        if !self.catalog.record_mail(&id, &self.holder, &outcome).await? {
-            tracing::debug!(mail = id, "somebody else has taken a mail over, or erased it");
         }
         Ok(())
     }

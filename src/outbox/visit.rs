@@ -94,9 +94,13 @@ impl Visitor {
                 Turn::Lost(retry) => self.lost(&claim, &retry),
                 Turn::Send(work) => self.send(&claim, work).await?,
             };
+            let (tried, failures) = (step.log.clone(), step.failures);
             if !self.catalog.record_webhook(id, &self.holder, self.lease_end(), step).await? {
                 // A replay, or another process: whoever is next begins from what is stored.
                 return Ok(());
+            }
+            if let Some(delivery) = tried {
+                tell(id, &delivery, failures);
             }
             match self.catalog.webhook_with_secrets(id, self.clock.now()).await? {
                 Some(next) => claim = next,
@@ -151,9 +155,6 @@ impl Visitor {
         let message = Message::of_row(&claim.webhook.id, &work.row);
         let tried = try_once(&self.poster, &self.clock, claim, &message).await;
         let attempt = work.before.map_or(1, |(attempts, _)| attempts + 1);
-        if attempt > 1 {
-            counter!(names::WEBHOOK_RETRIES).increment(1);
-        }
         // A new row takes those before it that the endpoint does not ask for along.
         let seq = if work.before.is_some() { claim.webhook.seq } else { work.row.seq };
         let done = work.before.map(|_| work.row.seq);
@@ -185,7 +186,6 @@ impl Visitor {
             }
         };
         let delivery = tried.log(Some(work.row.seq), work.row.kind, message.id, attempt, result);
-        tell(&claim.webhook.id, &delivery, step.failures);
         Ok(Step { log: Some(delivery), ..step })
     }
 
@@ -215,7 +215,6 @@ impl Visitor {
             error: Some("the outbox does not keep this event any more".to_owned()),
             answer: None,
         };
-        tell(&claim.webhook.id, &delivery, claim.webhook.failures);
         Step { log: Some(delivery), done: Some(retry.seq), ..unchanged(claim) }
     }
 }
@@ -234,10 +233,13 @@ fn unchanged(claim: &Claim) -> Step {
     }
 }
 
-/// Counts a try, and says what an operator should know. Never the address: its query may hold a secret.
+/// Counts a try when it is recorded, and says what an operator should know. Never the address: its query may hold a secret.
 fn tell(webhook: &str, delivery: &Delivery, failures: i64) {
     counter!(names::WEBHOOK_DELIVERIES, "result" => delivery.result.tag()).increment(1);
     let Delivery { seq, attempt, .. } = *delivery;
+    if attempt > 1 {
+        counter!(names::WEBHOOK_RETRIES).increment(1);
+    }
     let (kind, error) = (&delivery.kind, delivery.error.as_deref().unwrap_or_default());
     match delivery.result {
         DeliveryResult::Delivered => tracing::debug!(webhook, seq, kind, attempt, "delivered"),

@@ -82,7 +82,7 @@ fn a_stop_in_the_middle_leaves_the_rest_to_the_next() {
     receiver.wait_for(2);
     assert!(server.stop().success());
     let _server = Server::start(folder.path(), &long_lease()).unwrap();
-    let numbers: Vec<i64> = receiver.wait_for(5)[2..].iter().map(Received::n).collect();
+    let numbers: Vec<i64> = receiver.wait_for(4)[2..].iter().map(Received::n).collect();
     assert_eq!(numbers, [2, 3], "the second one had no answer");
 }
 
