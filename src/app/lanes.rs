@@ -24,8 +24,8 @@ impl JournalLanes {
         JournalLanes { journal, moved, given: HashSet::new(), seen: 0 }
     }
 
-    fn lane(&self, reader: LaneReader, sequenced: u64) -> Box<dyn LaneSource> {
-        Box::new(JournalLane { reader, moved: Arc::clone(&self.moved), sequenced })
+    fn lane(&self, reader: LaneReader) -> Box<dyn LaneSource> {
+        Box::new(JournalLane { reader, moved: Arc::clone(&self.moved) })
     }
 
     /// Rises whenever a lane of this process commits or ends.
@@ -37,8 +37,6 @@ impl JournalLanes {
 struct JournalLane {
     reader: LaneReader,
     moved: Arc<Moved>,
-    /// The highest number of the outbox that an orphan holds; 0: it holds clicks.
-    sequenced: u64,
 }
 
 impl From<JournalError> for LaneError {
@@ -52,17 +50,11 @@ impl Lanes for JournalLanes {
         let live = self.journal.live();
         self.given.retain(|id| live.iter().any(|lane| lane.id == *id));
         let new: Vec<_> = live.iter().filter(|lane| self.given.insert(lane.id)).collect();
-        new.into_iter().map(|lane| self.lane(self.journal.reader(lane), 0)).collect()
+        new.into_iter().map(|lane| self.lane(self.journal.reader(lane))).collect()
     }
 
     fn claim_orphans(&mut self) -> Result<Vec<Box<dyn LaneSource>>, LaneError> {
-        let mut lanes = Vec::new();
-        for reader in self.journal.claim_orphans()? {
-            // Who cannot be looked into is let go, and claimed again later.
-            let sequenced = self.journal.sequenced_in(reader.lane())?;
-            lanes.push(self.lane(reader, sequenced.iter().map(|record| record.sequence).max().unwrap_or(0)));
-        }
-        Ok(lanes)
+        Ok(self.journal.claim_orphans()?.into_iter().map(|reader| self.lane(reader)).collect())
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
@@ -109,11 +101,11 @@ impl LaneSource for JournalLane {
 
     /// A lane of the outbox stays until the catalog knows what it holds: whoever takes over would bring it here again.
     fn finished(&self) -> bool {
-        let sequenced = match self.reader.watch() {
-            Some(lane) => self.moved.appended_to(lane.id),
-            None => self.sequenced,
-        };
-        self.reader.finished() && self.moved.is_known(sequenced)
+        self.reader.finished()
+            && match self.reader.watch() {
+                Some(lane) => self.moved.is_known(self.moved.appended_to(lane.id)),
+                None => self.moved.is_known(self.reader.sequenced_to().unwrap_or(0)),
+            }
     }
 
     fn remove(&mut self) -> Result<(), LaneError> {

@@ -163,7 +163,14 @@ impl Scrape {
 
 /// What counts rare things is there from the start: an alert on its rise would not see the first one otherwise.
 fn begin() {
-    for name in [names::SINK_EVENTS, names::SINK_SET_ASIDE, names::SINK_RETRIES, names::CATALOG_CHANGES] {
+    for name in [
+        names::SINK_EVENTS,
+        names::SINK_SET_ASIDE,
+        names::SINK_RETRIES,
+        names::CATALOG_CHANGES,
+        names::OUTBOX_EVENTS,
+        names::OUTBOX_SET_ASIDE,
+    ] {
         counter!(name).increment(0);
     }
     // The pump may have set it already.

@@ -114,7 +114,8 @@ struct Shared {
     migrated: OnceCell<()>,
     /// A missing catalog may be made: not when the edge holds a snapshot of the one that was there.
     create: AtomicBool,
-    /// Told of each commit of this process, and of others where they say so: the follower need not wait for its next poll.
+    /// Told of each change that this process commits, and of others where they say so: the follower need not wait for its
+    /// next poll.
     committed: Notify,
     /// Number of the last entry of the outbox that this process has committed: wakes who takes them.
     told: watch::Sender<u64>,
@@ -194,9 +195,9 @@ impl Catalog {
         self.shared.vendor.place()
     }
 
-    /// Ends behind a commit of this process, also of one before the call that nobody has waited for yet; and, where there
-    /// are hints and somebody [listens](Catalog::listen), behind a commit of others. What is written is found by asking the
-    /// feed in any case.
+    /// Ends behind a change that this process commits, also behind one before the call that nobody has waited for yet; and,
+    /// where there are hints and somebody [listens](Catalog::listen), behind a commit of others. What is written is found by
+    /// asking the feed in any case.
     async fn committed(&self) {
         self.shared.committed.notified().await;
     }

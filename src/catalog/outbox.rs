@@ -4,6 +4,9 @@
 //! the order of commits, because whoever writes entries locks the one row of `outbox_head`: who has taken number *n* has missed
 //! nothing below it. A row goes when it is older than the retention *and* all consumers have passed it.
 //!
+//! Whoever decides something tells it in its own transaction ([`Writing::tell`]), begun with [`Writing::begin`] where items change
+//! too, else with [`Writing::begin_facts`].
+//!
 //! A consumer keeps its position here: the journal's is one of each node (a data folder; only there can the event's lane be),
 //! that of who takes the rows of all nodes has the empty node. Positions only rise. Writing one locks the outbox as well, so
 //! that a copy of the catalog never has a row's effect without its position.
@@ -78,15 +81,14 @@ impl Row {
         })
     }
 
-    /// The event's encoding, or why there is none that a journal can take.
+    /// The event's encoding, or why there is none.
     pub fn event_bytes(&self) -> Result<Vec<u8>, String> {
         let text = self.event.as_deref().unwrap_or_default();
-        let bytes = BASE64.decode(text.as_bytes()).map_err(|error| format!("`event` is not base64: {error}"))?;
-        Event::decode(bytes.as_slice()).map_err(|error| format!("`event` is no event: {error}"))?;
-        if bytes.is_empty() {
-            return Err("`event` is empty".to_owned());
+        match BASE64.decode(text.as_bytes()) {
+            Ok(bytes) if bytes.is_empty() => Err("it is empty".to_owned()),
+            Ok(bytes) => Ok(bytes),
+            Err(error) => Err(format!("it is not base64: {error}")),
         }
-        Ok(bytes)
     }
 }
 

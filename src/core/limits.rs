@@ -252,6 +252,8 @@ pub const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(2);
 pub const OUTBOX_BATCH_ROWS: u32 = 1_000;
 /// How often the outbox is asked for rows that another process wrote.
 pub const OUTBOX_POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Who brings them waits that long for more.
+pub const OUTBOX_LINGER: Duration = Duration::from_millis(100);
 /// Rows that wait are counted up to that many.
 pub const OUTBOX_COUNTED_MAX: u32 = 1_000_000;
 /// How often old rows of the outbox are deleted, and how many at once.

@@ -13,6 +13,7 @@
 //!                           /00000000000000000000.seg   records from sequence number 0 on     (see `segment`, `record`)
 //!                           /00000000000000104729.seg   … the next segment
 //!                           /7.spare                    a reserved file that waits to become the next one
+//! DATA/journal/outbox.lock                              held by the process that moves the catalog's outbox
 //! ```
 //!
 //! # Who does what
@@ -185,7 +186,12 @@ impl Journal {
             let folder = segment::lane_folder(&shared.settings.folder, id);
             // An error is a lane that somebody has removed in the meantime, or one that we may not touch.
             let Ok(Some(claim)) = shared.disk.lock(&folder.join(segment::LOCK_NAME)) else { continue };
-            match LaneReader::orphan(Arc::clone(shared), id, Some(claim)) {
+            let claimed = LaneReader::orphan(Arc::clone(shared), id, Some(claim)).and_then(|mut reader| {
+                let sequenced = self.sequenced_in(id)?;
+                reader.sequenced_to = sequenced.iter().map(|record| record.sequence).max();
+                Ok(reader)
+            });
+            match claimed {
                 Ok(reader) => {
                     for (path, bytes) in sizes(&*shared.disk, &folder, |_| true) {
                         shared.ledger().set(path, bytes);

@@ -65,6 +65,7 @@ pub struct LaneReader {
     counted: u64,
     ended: bool,
     damage: Damage,
+    pub(crate) sequenced_to: Option<u64>,
 }
 
 impl LaneReader {
@@ -80,6 +81,7 @@ impl LaneReader {
             counted: 0,
             ended: false,
             damage: Damage::default(),
+            sequenced_to: None,
             source: Source::Live(watch),
             shared,
         }
@@ -102,6 +104,7 @@ impl LaneReader {
             counted: 0,
             ended: false,
             damage: Damage::default(),
+            sequenced_to: None,
             source: Source::Orphan { claim: None },
             folder,
             shared,
@@ -136,6 +139,11 @@ impl LaneReader {
     /// When an orphan's oldest segment was begun.
     pub fn created(&self) -> Option<Millis> {
         self.created
+    }
+
+    /// The highest number of the outbox that a claimed orphan holds; `None` for a lane of clicks.
+    pub fn sequenced_to(&self) -> Option<u64> {
+        self.sequenced_to
     }
 
     /// How many segments were there when it last looked.

@@ -15,7 +15,7 @@ use super::{
     shared::{Settings, Shared},
 };
 use crate::{
-    core::{event::EventRef, id::LaneId},
+    core::{event::EventRef, id::LaneId, limits::READ_ATTEMPTS_MAX},
     io::clock::Clock,
 };
 
@@ -43,9 +43,9 @@ impl Journal {
         Ok(found)
     }
 
-    /// The same of one lane; empty for a lane of clicks. What is told is durable from then on, also where a process died before
+    /// The same of one lane; none for a lane of clicks. What is told is durable from then on, also where a process died before
     /// it had asked for that: so nobody delivers a record of which a power cut would leave no trace here.
-    pub fn sequenced_in(&self, lane: LaneId) -> Result<Vec<Sequenced>, JournalError> {
+    pub(crate) fn sequenced_in(&self, lane: LaneId) -> Result<Vec<Sequenced>, JournalError> {
         let mut looks = 1;
         loop {
             match self.look_into(lane) {
@@ -67,7 +67,7 @@ impl Journal {
         let aside = Shared::new(Arc::clone(disk), Settings::clone(settings), Clock::System);
         let mut reader = LaneReader::orphan(Arc::new(aside), lane, None)?;
         // A lane holds one kind of records.
-        let first = reader.next(1, 1)?;
+        let first = insist(&mut reader, 1)?;
         if !first.iter().any(|(_, payload)| sequenced(payload).is_some()) {
             return Ok(Vec::new());
         }
@@ -79,10 +79,21 @@ impl Journal {
         reader.seek(last);
         let mut found = Vec::new();
         while !reader.finished() {
-            let records = reader.next(READ_RECORDS, READ_BYTES)?;
+            let records = insist(&mut reader, READ_RECORDS)?;
             found.extend(records.iter().filter_map(|(_, payload)| sequenced(payload)));
         }
         Ok(found)
+    }
+}
+
+/// The next records. What cannot be read, again and again, is passed over as damage, as by every reader.
+fn insist(reader: &mut LaneReader, max_records: usize) -> Result<Vec<(u64, Vec<u8>)>, JournalError> {
+    let mut tries = 1..READ_ATTEMPTS_MAX;
+    loop {
+        match reader.next(max_records, READ_BYTES) {
+            Err(error) if !error.is_not_found() && tries.next().is_some() => {}
+            result => return result,
+        }
     }
 }
 

@@ -40,7 +40,7 @@ fn alive_and_ready() {
         let answer = get(server.ops, "/readyz");
         let parts = answer.json()["parts"].clone();
         let is_ready = |part: &&str| parts[*part]["state"] == "ready";
-        ["catalog", "journal", "journal-reader", "links", "sink"].iter().all(is_ready).then_some(answer)
+        ["catalog", "journal", "journal-reader", "links", "outbox", "sink"].iter().all(is_ready).then_some(answer)
     });
     assert_eq!((ready.status, &ready.json()["state"]), (200, &"ready".into()));
     assert_eq!(get(server.ops, "/v1/links").status, 404, "the API is not here");

@@ -11,6 +11,7 @@ use crate::{
 mod group_commit;
 mod model;
 mod recovery;
+mod sequenced;
 
 const FOLDER: &str = "/data/journal";
 const LANE: LaneId = LaneId(7);

@@ -34,6 +34,29 @@ fn a_lane_that_its_owner_moved_on_is_read_from_there() {
     });
 }
 
+/// The outbox's lane is made when its first entry comes, long after the start.
+#[test]
+fn a_lane_that_is_made_later_is_read() {
+    block_on(async {
+        let shared = Shared::default();
+        let shutdown = CancellationToken::new();
+        let run = pump(&shared, 5, options(), &Health::default()).run(shutdown.clone());
+        let later = async {
+            for lane in [LaneId(1), LaneId(2)] {
+                tokio::task::yield_now().await;
+                shared.append(lane, 5, false);
+                shared.append(lane, 5, false);
+                while shared.look(|world| world.counted.get(&(lane, 1)) != Some(&1)) {
+                    tokio::task::yield_now().await;
+                }
+            }
+            shutdown.cancel();
+        };
+        assert_eq!(tokio::join!(run, later).0, Outcome::Drained);
+        shared.look(|world| assert_eq!(world.counted.values().copied().collect::<Vec<_>>(), [1; 4]));
+    });
+}
+
 #[test]
 fn a_broken_sink_is_told_in_readiness_and_mends_without_a_restart() {
     block_on(async {
