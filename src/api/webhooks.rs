@@ -102,7 +102,8 @@ async fn get(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Js
     Ok(Json(state.catalog.webhook(&id).await?))
 }
 
-/// Replaces an endpoint's settings. One that is made active again goes on where it stopped, at once.
+/// Replaces an endpoint's settings. What waits for its next try is tried at once; one that is made active again goes on where
+/// it stopped.
 #[utoipa::path(put, path = "/v1/webhooks/{id}", tag = "webhooks", operation_id = "put_webhook", params(("id" = String, Path)),
     request_body = WebhookBody, responses((status = 200, description = "Replaced", body = Webhook), Problems, BodyProblems))]
 async fn put(State(state): State<ApiState>, Path(id): Path<String>, body: Object) -> Result<Json<Webhook>, Problem> {

@@ -129,34 +129,51 @@ fn an_event_that_is_not_taken_holds_up_nobody_and_is_given_up_in_the_end() {
     assert_eq!(tried_since, tried, "given up is given up");
 }
 
-/// An endpoint that is away is asked now and then, with one event; the others wait untried, and follow when it is back.
+/// Five failures in a row, and the endpoint is away: the others wait untried, until it is back or somebody says that it is.
 #[test]
 fn an_endpoint_that_is_away_rests() {
     let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start());
-    let server = Server::start(folder.path(), &quick()).unwrap();
+    let options = quick().set("webhooks.retry_first", "1h").set("webhooks.retry_longest", "1h");
+    let server = Server::start(folder.path(), &options).unwrap();
     receiver.rule(|_, _| Reply::Status(503));
     let (id, _) = endpoint(&server, &json!({ "address": receiver.url("/") }));
     happen(folder.path(), "a", "", 1..=200);
     server.wait_for_log(&["an endpoint takes nothing", &id]);
-    receiver.wait_for(12);
     let away = shown(&server, &id);
-    assert!(away["seq"].as_i64() < Some(100), "most are untried: {away}");
-    assert!(away["failures"].as_i64() >= Some(5), "{away}");
-    let age = metric(server.ops, "fingerpost_webhook_oldest_waiting_age_seconds").unwrap();
-    assert!(age > 3_600.0, "the events are old: {age}");
+    assert_eq!((&away["seq"], &away["retries"], &away["failures"]), (&json!(5), &json!(5), &json!(5)));
+    eventually("the age of what waits", || {
+        metric(server.ops, "fingerpost_webhook_oldest_waiting_age_seconds").filter(|age| *age > 3_600.0)
+    });
+    assert_eq!(receiver.received().len(), 5, "what is behind them was not tried");
 
     receiver.rule(|_, _| Reply::Status(200));
-    let before = receiver.received().len();
-    let all = receiver
-        .wait("everything", |received| received[before..].iter().map(Received::n).collect::<HashSet<_>>().len() == 200);
-    let mut times: BTreeMap<i64, usize> = BTreeMap::new();
-    all[before..].iter().for_each(|request| *times.entry(request.n()).or_default() += 1);
-    assert!(times.values().all(|times| *times == 1), "each was taken once: {times:?}");
-    let back = eventually("the end", || Some(shown(&server, &id)).filter(|it| it["retries"] == 0 && it["seq"] == 200));
-    assert_eq!(back["failures"], 0);
+    call(&server, "PUT", &format!("/v1/webhooks/{id}"), &json!({ "address": receiver.url("/") }));
+    let mut all = numbers(&receiver.wait_for(205)[5..]);
+    all.sort_unstable();
+    assert_eq!(all, (1..=200).collect::<Vec<_>>(), "also what was to be tried in an hour");
     eventually("nothing waits", || {
         (metric(server.ops, "fingerpost_webhook_oldest_waiting_age_seconds") == Some(0.0)).then_some(())
     });
+    assert_eq!(receiver.received().len(), 205);
+}
+
+#[test]
+fn an_endpoint_that_is_back_gets_what_it_missed_at_once() {
+    let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start());
+    let server = Server::start(folder.path(), &quick().set("webhooks.retry_longest", "1h")).unwrap();
+    // It asks for an hour, and is back sooner.
+    receiver.rule(|_, _| Reply::Later(3_600));
+    let (id, _) = endpoint(&server, &json!({ "address": receiver.url("/") }));
+    happen(folder.path(), "a", "", 1..=100);
+    receiver.wait_for(8);
+    receiver.rule(|_, _| Reply::Status(200));
+    let back = eventually("the end", || Some(shown(&server, &id)).filter(|it| it["retries"] == 0 && it["seq"] == 100));
+    assert_eq!(back["failures"], 0);
+    let received = receiver.received();
+    let mut times: BTreeMap<i64, usize> = BTreeMap::new();
+    received.iter().for_each(|request| *times.entry(request.n()).or_default() += 1);
+    assert!(times.len() == 100 && times.values().all(|times| *times <= 2), "{times:?}");
+    assert!(received.len() >= 108, "what failed was sent again: {}", received.len());
 }
 
 #[test]

@@ -60,6 +60,8 @@ impl Received {
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Status(u16),
+    /// 503, with Retry-After in seconds.
+    Later(u32),
     /// 302 to there.
     Redirect(String),
     /// This status with that many bytes.
@@ -202,6 +204,11 @@ async fn answer(request: Request<Incoming>, state: Shared) -> Result<Response<Fu
     Ok(match reply {
         Reply::Status(status) => response(status, format!("this is {status}")),
         Reply::Long(status, bytes) => response(status, "x".repeat(bytes)),
+        Reply::Later(seconds) => {
+            let mut response = response(503, String::new());
+            response.headers_mut().insert("retry-after", seconds.into());
+            response
+        }
         Reply::Redirect(to) => {
             let mut response = response(302, String::new());
             response.headers_mut().insert("location", to.parse().unwrap());

@@ -269,15 +269,17 @@ impl Catalog {
         Webhook::from_row(rows.first().ok_or_else(|| not_found(id))?)
     }
 
-    /// Changes an endpoint. One that is made active again goes on where it stopped, at once.
+    /// Changes an endpoint, and goes on at once where it stopped or waited.
     pub async fn update_webhook(&self, id: &str, settings: &WebhookSettings) -> Result<Webhook, CatalogError> {
         check_id(id)?;
         let mut tx = self.writing().await?;
-        // Somebody has mended something: it is tried at once. The cursor comes first, as in every record of a try.
-        sqlx::query("UPDATE webhook_cursors SET failures = 0, failing_since = 0, resume_at = 0 WHERE webhook = $1")
-            .bind(id.to_owned())
-            .execute(&mut *tx)
-            .await?;
+        // Somebody has mended something: all is tried at once. The cursor comes first, as in every record of a try.
+        for sql in [
+            "UPDATE webhook_cursors SET failures = 0, failing_since = 0, resume_at = 0 WHERE webhook = $1",
+            "UPDATE webhook_retries SET due_at = 0 WHERE webhook = $1",
+        ] {
+            sqlx::query(sql).bind(id.to_owned()).execute(&mut *tx).await?;
+        }
         let changed = sqlx::query(
             "UPDATE webhooks SET address = $2, description = $3, kinds = $4, programs = $5, state = $6, updated_at = $7, \
              reason = CASE WHEN $6 = 'active' THEN NULL WHEN state = 'disabled' THEN reason ELSE 'by hand' END WHERE id = $1",
