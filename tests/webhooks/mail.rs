@@ -169,7 +169,7 @@ fn kill_9_loses_no_mail() {
             .set("mail.smtp_host", "127.0.0.1")
             .set("mail.smtp_port", mails.address.port().to_string())
             .set("mail.smtp_security", "none")
-            .set("mail.timeout", "100ms")
+            .set("mail.timeout", "500ms")
     };
     let server = Server::start(folder.path(), &options()).unwrap();
     for n in 0..40 {
@@ -186,6 +186,6 @@ fn kill_9_loses_no_mail() {
         let times = taken.iter().filter(|mail| mail.text.contains(&format!("Message-ID: <m{n}@"))).count();
         assert!((1..=2).contains(&times), "m{n}: {times} times");
     }
-    // As many as are sent at the same time were under way.
-    assert!(taken.len() <= 40 + 4, "{}", taken.len());
+    // As many as are sent at the same time were under way. (A busy machine may also run into a time-out.)
+    assert!(taken.len() <= 40 + 8, "{}", taken.len());
 }
