@@ -45,12 +45,14 @@ mod release;
 mod reload;
 pub(crate) mod reports;
 mod scrape;
+mod senders;
 mod sinks;
 mod workers;
 
 use addresses::Addresses;
 use outbox_lane::{Moved, OutboxLane};
 use reload::Signals;
+use senders::Senders;
 use workers::Workers;
 
 /// Threads of the control plane: the API, the catalog's follower, signals.
@@ -91,6 +93,7 @@ struct Parts {
     follower: Follower,
     journal: Journal,
     reports: Arc<dyn Reports>,
+    senders: Senders,
 }
 
 async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::Result<()> {
@@ -100,7 +103,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let sockets = workers::bind(&parts.config.edge)?;
     let addresses = Addresses::of(&sockets, &control, &ops)?;
 
-    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports } = parts;
+    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders } = parts;
     let sink = sinks::open(&config, &clock)?;
     let signals = Signals::listen()?;
     let stop = CancellationToken::new();
@@ -135,12 +138,14 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let scrape =
         scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links), data, clock.clone());
     let desk = Desk::new(catalog.clone(), Arc::clone(&shared.keys), clock.clone());
-    let api = api::router(ApiState {
+    let state = ApiState {
         catalog: catalog.clone(),
         reports: Arc::clone(&reports),
         clock: clock.clone(),
         desk: desk.clone(),
-    });
+        webhooks: senders.api,
+    };
+    let api = api::router(state);
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
     let tasks: Vec<JoinHandle<()>> = vec![
         owned("control listener", serve_http(control, api, stop.clone()), &stop, &ended),
@@ -148,6 +153,8 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
         owned("due rewards", release::follow(catalog.clone(), desk, stop.clone()), &stop, &ended),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
+        owned("webhooks", senders.webhooks.run(stop.clone()), &stop, &ended),
+        owned("mail", senders.mailer.run(stop.clone()), &stop, &ended),
         owned("upkeep", scrape.upkeep(stop.clone()), &stop, &ended),
     ];
     addresses.write(&config.data)?;
@@ -226,9 +233,10 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
         tracing::warn!(%error, "the admin token cannot be checked while the catalog is away");
     }
     let reports = reports::open(&config)?;
+    let senders = Senders::new(&config, &catalog, &health, &clock)?;
     let links: Arc<Links> = follower.links();
     let shared = Arc::new(edge::Shared { links, keys, enrich, clock: clock.clone(), settings: edge_settings(&config) });
-    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports })
+    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders })
 }
 
 /// Makes the folder, and says at once when it cannot be written.

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | 5 | [`app`], [`cli`] |
 //! | 4 | [`edge`], [`pump`], [`api`] |
-//! | 3 | [`referral`] |
+//! | 3 | [`referral`], [`outbox`] |
 //! | 2 | [`catalog`], [`journal`], [`store`] |
 //! | 1 | [`links`], [`enrich`], [`io`], [`telemetry`], [`config`] |
 //! | 0 | [`core`], `testing` (the real stores, for tests) |
@@ -24,6 +24,7 @@ pub mod enrich;
 pub mod io;
 pub mod journal;
 pub mod links;
+pub mod outbox;
 pub mod pump;
 pub mod referral;
 pub mod store;

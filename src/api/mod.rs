@@ -44,11 +44,13 @@ mod referrals;
 mod reports;
 mod rewards;
 mod share_links;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
 
 pub use problem::Problem;
+pub use webhooks::Webhooks;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -57,6 +59,7 @@ pub struct ApiState {
     pub reports: Arc<dyn Reports>,
     pub clock: Clock,
     pub desk: Desk,
+    pub webhooks: Webhooks,
 }
 
 impl FromRef<ApiState> for Arc<dyn Reports> {
@@ -87,7 +90,8 @@ impl std::fmt::Debug for ApiState {
     ),
     security(("token" = [])),
     tags(
-        (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "referrals"), (name = "rewards"), (name = "reports"),
+        (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "referrals"),
+        (name = "rewards"), (name = "reports"), (name = "webhooks"),
     )
 )]
 struct Description;
@@ -110,6 +114,7 @@ fn resources() -> OpenApiRouter<ApiState> {
         .merge(referrals::routes())
         .merge(rewards::routes())
         .merge(reports::routes())
+        .merge(webhooks::routes())
 }
 
 /// The whole API.

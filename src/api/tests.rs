@@ -48,9 +48,13 @@ impl Reports for NoReports {
 
 /// Over a catalog, without reports.
 fn state(catalog: Catalog) -> ApiState {
+    let settings = crate::config::load(None, [], None).unwrap().webhooks;
+    let guard = Arc::new(crate::outbox::Guard::new(Vec::new()));
+    let tester = crate::outbox::Tester::new(&settings, Arc::clone(&guard), catalog.clone(), Clock::System).unwrap();
+    let webhooks = Webhooks { guard, tester, secret_overlap: settings.secret_overlap };
     let keys = KeyRing::new(vec![Key::new(1, &[1; 32])]).unwrap();
     let desk = Desk::new(catalog.clone(), Arc::new(ArcSwap::from_pointee(keys)), Clock::System);
-    ApiState { catalog, reports: Arc::new(NoReports), clock: Clock::System, desk }
+    ApiState { catalog, reports: Arc::new(NoReports), clock: Clock::System, desk, webhooks }
 }
 
 struct Api {
@@ -324,6 +328,10 @@ async fn the_description_is_public_and_names_every_route() {
         expected.extend(["GET", "PUT", "DELETE"].map(|method| format!("{method} /v1/{item}")));
     }
     expected.extend(["GET", "DELETE"].map(|method| format!("{method} /v1/share-links/{{slug}}")));
+    expected.extend(["GET", "POST"].map(|method| format!("{method} /v1/webhooks")));
+    expected.extend(["GET", "PUT", "DELETE"].map(|method| format!("{method} /v1/webhooks/{{id}}")));
+    expected.extend(["rotate-secret", "test", "replay"].map(|verb| format!("POST /v1/webhooks/{{id}}/{verb}")));
+    expected.push("GET /v1/webhooks/{id}/deliveries".to_owned());
     for operation in &expected {
         assert!(operations.contains(operation), "{operation} is not described");
     }

@@ -197,7 +197,7 @@ impl<'s, S: Source> Reader<'s, S> {
     }
 
     /// A list whose entries are checked one by one; a repeated entry is kept once.
-    fn list<T: PartialEq, E: std::fmt::Display>(
+    pub(super) fn list<T: PartialEq, E: std::fmt::Display>(
         &mut self,
         field: &'static str,
         max: usize,

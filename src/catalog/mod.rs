@@ -30,6 +30,7 @@
 //! | `copy` | from one database to another |
 //! | `feed` `follower` `snapshot` | the way to the edge |
 //! | `outbox` | what was decided, on its way to journal, webhooks and mail |
+//! | `webhooks` `mails` | where it goes outside, and what became of it |
 
 use std::{
     path::{Path, PathBuf},
@@ -63,6 +64,7 @@ mod feed;
 pub mod fields;
 mod follower;
 mod link;
+pub mod mails;
 pub mod outbox;
 mod partner;
 mod program;
@@ -75,6 +77,7 @@ pub mod sheet;
 mod snapshot;
 mod token;
 mod vendor;
+pub mod webhooks;
 mod write;
 
 #[cfg(test)]

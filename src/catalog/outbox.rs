@@ -30,6 +30,8 @@ use crate::{
 pub const ALL_NODES: &str = "";
 /// The consumer that brings a node's events to its journal.
 pub const JOURNAL: &str = "journal";
+/// The consumer that takes the rows of all nodes to webhooks.
+pub const WEBHOOKS: &str = "webhooks";
 
 /// The node of a catalog that was opened without a data folder.
 const NOBODY: &str = "nobody";

@@ -8,6 +8,7 @@ use crate::{
     edge,
     enrich::{Geo, GeoFiles},
     io::clock::Clock,
+    outbox,
     telemetry::logs,
 };
 
@@ -46,6 +47,12 @@ fn look_closer(config: &Config, mut look: impl FnMut(anyhow::Result<()>)) {
         if [files.country, files.city, files.asn].into_iter().flatten().all(std::path::Path::is_file) {
             look(Geo::load(files).map(drop).map_err(Into::into));
         }
+    }
+    if config.webhooks.ca_file.as_deref().is_none_or(std::path::Path::is_file) {
+        look(outbox::check_webhooks(&config.webhooks).map_err(Into::into));
+    }
+    if config.mail.transport.ca_file().is_none_or(std::path::Path::is_file) {
+        look(outbox::check_mail(&config.mail).map_err(Into::into));
     }
     for certificate in &config.edge.tls.certificates {
         if certificate.chain.is_file() && certificate.key.is_file() {

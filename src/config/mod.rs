@@ -12,6 +12,7 @@ use std::{
 mod catalog_url;
 pub mod keys;
 pub mod network;
+pub mod outbox;
 mod reader;
 pub mod secret;
 pub mod stores;
@@ -71,6 +72,8 @@ pub struct Config {
     pub outbox: Outbox,
     pub control: Control,
     pub ops: Ops,
+    pub webhooks: outbox::Webhooks,
+    pub mail: outbox::Mail,
     pub geo: Geo,
     pub keys: Keys,
     pub log: Log,
@@ -290,6 +293,8 @@ pub fn read(
     let outbox = Outbox { retention: reader.duration("outbox.retention", limits::OUTBOX_RETENTION) };
     let control = Control { listen: reader.address("control.listen", "127.0.0.1:8081") };
     let ops = Ops { listen: reader.address("ops.listen", "127.0.0.1:8082") };
+    let webhooks = outbox::read_webhooks(&mut reader);
+    let mail = outbox::read_mail(&mut reader, &data_folder);
     let geo = Geo {
         country: reader.optional("geo.country", |text| Ok(PathBuf::from(text))),
         city: reader.optional("geo.city", |text| Ok(PathBuf::from(text))),
@@ -317,6 +322,8 @@ pub fn read(
         outbox,
         control,
         ops,
+        webhooks,
+        mail,
         geo,
         keys,
         log,

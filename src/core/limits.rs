@@ -109,6 +109,47 @@ pub const PAGE_MAX_ROWS: u32 = 1_000;
 /// Rows of one page when the caller names no limit.
 pub const PAGE_DEFAULT_ROWS: u32 = 100;
 
+// === Webhooks and mail ===
+
+/// Endpoints of one installation.
+pub const WEBHOOKS_MAX: i64 = 100;
+/// Kinds of events that one endpoint names.
+pub const WEBHOOK_KINDS_MAX: usize = 64;
+/// One of them, bytes.
+pub const WEBHOOK_KIND_MAX_BYTES: usize = 64;
+/// Rows of one endpoint's log that are kept.
+pub const WEBHOOK_LOG_ROWS: i64 = 1_000;
+/// Endpoints that one process serves at the same time.
+pub const WEBHOOKS_AT_ONCE: usize = 16;
+/// Rows of the outbox that are read at once for one endpoint.
+pub const WEBHOOK_BATCH_ROWS: u32 = 100;
+/// How long one endpoint is served before others that wait have their turn.
+pub const WEBHOOK_VISIT_TIME: Duration = Duration::from_secs(10);
+/// So many failures without a success between them, and the endpoint rests: it is not one event's fault.
+pub const WEBHOOK_FAILURES_TO_REST: i64 = 5;
+/// Longest rest: so late it may be noticed that an endpoint is back.
+pub const WEBHOOK_REST_MAX: Duration = Duration::from_secs(5 * 60);
+/// How often the outbox is told how far webhooks are.
+pub const WEBHOOK_POSITION_INTERVAL: Duration = Duration::from_secs(60);
+/// A lease of an endpoint, or of a mail, outlives its longest try by that much.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(5);
+/// Answer of an endpoint that is read, bytes: what is more is not waited for.
+pub const WEBHOOK_ANSWER_MAX_BYTES: usize = 16 * 1024;
+/// What the log keeps of it, bytes.
+pub const WEBHOOK_ANSWER_KEPT_BYTES: usize = 1_024;
+/// Addresses of one host that are tried.
+pub const WEBHOOK_ADDRESSES_MAX: usize = 4;
+/// A try that is under way when the process ends may finish for that long.
+pub const OUTBOX_STOP_GRACE: Duration = Duration::from_secs(1);
+/// A mail server may take that long for a command, when the configuration names nothing else.
+pub const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
+/// A mail with all its commands may take so many times as long.
+pub const MAIL_COMMANDS_MAX: u32 = 4;
+/// Mails that are sent at the same time.
+pub const MAILS_AT_ONCE: usize = 4;
+/// Mails that were sent or given up are kept for that long.
+pub const MAILS_KEPT: Duration = Duration::from_secs(30 * 86_400);
+
 // === Requests ===
 
 /// Request line, bytes: longer is 414.
@@ -306,6 +347,7 @@ const _: () = assert!(
         + 4 * ADDRESS_MAX_BYTES
         < SNAPSHOT_RECORD_MAX_BYTES
 );
+const _: () = assert!(WEBHOOK_ANSWER_KEPT_BYTES <= WEBHOOK_ANSWER_MAX_BYTES);
 const _: () = assert!(BATCH_MAX_BYTES > 2 * RECORD_PAYLOAD_MAX_BYTES);
 const _: () = assert!(RECORD_PAYLOAD_MAX_BYTES <= u16::MAX as usize, "the length has 16 bits in a record's head");
 const _: () = assert!(READ_BYTES > 2 * RECORD_PAYLOAD_MAX_BYTES);

@@ -93,6 +93,11 @@ metrics! {
     CATALOG_AGE_SECONDS = "fingerpost_catalog_age_seconds", "Time since the edge last heard from the catalog, seconds.";
     CATALOG_CHANGES = "fingerpost_catalog_changes_total", "Changes that the edge applied.";
     // outbox
+    WEBHOOK_DELIVERIES = "fingerpost_webhook_deliveries_total", "Tries to deliver an event to a webhook, by result: delivered, failed, given_up, gone.";
+    WEBHOOK_RETRIES = "fingerpost_webhook_retries_total", "Those of them that were not an event's first.";
+    WEBHOOK_OLDEST_SECONDS = "fingerpost_webhook_oldest_waiting_age_seconds", "Age of the oldest event that waits for an active webhook, seconds.";
+    MAILS = "fingerpost_mails_total", "Tries to send a mail, by result: sent, failed, given_up.";
+    MAIL_OLDEST_SECONDS = "fingerpost_mail_oldest_waiting_age_seconds", "Age of the oldest mail that waits, seconds.";
     OUTBOX_LAG = "fingerpost_outbox_lag_rows", "Events in the catalog's outbox that this data folder's journal does not hold yet.";
     OUTBOX_EVENTS = "fingerpost_outbox_events_total", "Events that were brought from the catalog's outbox to the journal.";
     OUTBOX_SET_ASIDE = "fingerpost_outbox_set_aside_total", "Rows of the outbox whose event no journal can take; they stay in the outbox.";

@@ -29,6 +29,7 @@ async fn grown(backend: Backend) -> (Fixture, String) {
     fixture.catalog.tell([entry]).await.unwrap();
     record::fill(&fixture.catalog).await;
     fixture.catalog.outbox_passed("", "webhooks", 1).await.unwrap();
+    super::webhooks::fill(&fixture).await;
     (fixture, std::fs::read_to_string(&file).unwrap().trim().to_owned())
 }
 

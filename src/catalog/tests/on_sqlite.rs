@@ -22,6 +22,8 @@ mod items;
 mod outbox;
 #[path = "record.rs"]
 mod record;
+#[path = "webhooks.rs"]
+mod webhooks;
 #[path = "writers.rs"]
 mod writers;
 
