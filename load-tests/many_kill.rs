@@ -3,8 +3,9 @@
 //!
 //! Besides, a loader is stopped (SIGSTOP) until the other one has its partitions, and then goes on with what it had in hand.
 //!
-//! Between kills the loaders load: none is killed before the group has given all partitions away again and rows arrive. Else the
-//! group would wait for the dead all the time, and everything would be loaded at the end, in peace.
+//! Between kills the loaders are to load: each time it is waited for a while until the group has given all partitions away again
+//! and rows arrive. Else the group would wait for the dead all the time, and everything would be loaded at the end, in peace.
+//! The result says how often they did, and how many rows came before the end.
 //!
 //! Two edges write to one Kafka; two loaders share its partitions and bring them to one ClickHouse. Each click carries a tag
 //! (`?sub1=<n>`). At the end the edges drain, the rest is loaded, and the tags are compared.
@@ -65,6 +66,12 @@ fn main() -> ExitCode {
     let mut left: Vec<Victim> = VICTIMS.iter().flat_map(|victim| std::iter::repeat_n(*victim, each)).collect();
     let (all, mut done) = (left.len(), 0);
     let (stops, mut stops_begun) = (arguments.size.pick(1, 20), 0);
+    let (mut looks, mut loading) = (0_u64, 0_u64);
+    let mut look = |loaders: &[&Loader]| {
+        looks += 1;
+        loading += u64::from(field.until_loading(loaders));
+    };
+    look(&loaders.iter().collect::<Vec<_>>());
     while !left.is_empty() {
         common::wait(Duration::from_millis(random.below(LIFE_MS)));
         let victim = left.swap_remove(random.below(left.len() as u64) as usize);
@@ -72,9 +79,9 @@ fn main() -> ExitCode {
         if stops_begun * all <= done * stops && stops_begun < stops {
             stops_begun += 1;
             loaders[one].signal("STOP");
-            field.until_loading(&[&loaders[1 - one]]);
+            look(&[&loaders[1 - one]]);
             loaders[one].signal("CONT");
-            field.until_loading(&loaders.iter().collect::<Vec<_>>());
+            look(&loaders.iter().collect::<Vec<_>>());
         }
         if victim == Victim::Edge {
             let old = edges.remove(one);
@@ -94,7 +101,7 @@ fn main() -> ExitCode {
             loaders.insert(one, field.loader(&format!("loader-{one}")));
         }
         if victim != Victim::Edge {
-            field.until_loading(&loaders.iter().collect::<Vec<_>>());
+            look(&loaders.iter().collect::<Vec<_>>());
         }
         done += 1;
         if done % (all / 10).max(1) == 0 {
@@ -122,6 +129,7 @@ fn main() -> ExitCode {
         && disagreements.is_empty()
         && sum == rows
         && !answered.is_empty()
+        && loading > 0
         && ended_well;
     common::report(
         "many-kill",
@@ -129,7 +137,7 @@ fn main() -> ExitCode {
         ok,
         serde_json::json!({
             "seed": seed, "kills_of_each": each, "loaders_stopped": stops, "answered": answered.len(),
-            "loaded_before_the_end": loaded_before_the_end, "rows": rows, "sum_of_rollup": sum,
+            "looks": looks, "found_loading": loading, "loaded_before_the_end": loaded_before_the_end, "rows": rows, "sum_of_rollup": sum,
             "lost": lost.len(), "twice": twice.len(), "disagreements": disagreements, "loaders_ended_well": ended_well,
             "seconds": started.elapsed().as_secs(),
         }),

@@ -371,7 +371,7 @@ fn a_topic_that_was_made_anew_is_not_taken_for_the_old_one() {
         state.owner = (0..PARTITIONS).map(|partition| (partition, (5, 1))).collect();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (loader, _) = loader(&world, 5, 500, false, runtime.handle());
+    let (loader, _) = loader(&world, 5, u64::MAX, false, runtime.handle());
     let health = loader.health.clone();
     let stop = CancellationToken::new();
     let thread = loader.spawn(stop.clone()).unwrap();
