@@ -1,6 +1,6 @@
 //! Who is credited for a lead. All candidates are kept with the verdict on each, so that every credit can be explained.
 //!
-//! A candidate is a touch (by a click token, a cookie, or the history of the person's visitors) or a partner's code that came
+//! A candidate is a touch (by a click token or a cookie) or a partner's code that came
 //! with the lead: that counts as a touch at the moment of the lead. Of those that may be credited the program's model takes
 //! the first or the last one.
 
@@ -24,8 +24,6 @@ pub enum Source {
     Token,
     /// A touch in the visitor's cookie.
     Cookie,
-    /// A click of one of the person's browsers, in the event store.
-    History,
     /// A partner's code that came with the lead.
     Code,
 }
@@ -142,7 +140,7 @@ pub fn decide(
     Decision { model: rules.model, window_days: rules.window_days, lead_at, candidates: judged }
 }
 
-/// By time; of one click the token comes before the cookie, and that before the history.
+/// By time; of one click the token comes before the cookie.
 fn order(candidate: &Candidate) -> (Millis, Option<[u8; 16]>, Source, &str) {
     (candidate.at, candidate.click.map(|click| click.0), candidate.source, candidate.partner.as_str())
 }
@@ -213,7 +211,6 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Source::Token => "by the click token",
             Source::Cookie => "by the visitor's cookie",
-            Source::History => "by the person's earlier visits",
             Source::Code => "by the partner's code",
         })
     }
@@ -251,10 +248,10 @@ mod tests {
     fn the_model_takes_the_first_or_the_last_of_those_that_may_be_credited() {
         let candidates = vec![
             touch(Source::Token, "b", 2),
-            touch(Source::History, "a", 20),
-            touch(Source::History, "old", 31),
+            touch(Source::Cookie, "a", 20),
+            touch(Source::Cookie, "old", 31),
             touch(Source::Cookie, "gone", 1),
-            touch(Source::History, "late", -1),
+            touch(Source::Cookie, "late", -1),
         ];
         let first = judge(Attribution::FirstTouch, candidates.clone());
         let expected = [
@@ -273,7 +270,7 @@ mod tests {
 
     #[test]
     fn one_click_is_one_candidate_and_a_code_is_a_touch_at_the_lead() {
-        let twice = vec![touch(Source::History, "a", 3), touch(Source::Token, "a", 3), touch(Source::Code, "b", 0)];
+        let twice = vec![touch(Source::Cookie, "a", 3), touch(Source::Token, "a", 3), touch(Source::Code, "b", 0)];
         let last = judge(Attribution::LastTouch, twice.clone());
         assert_eq!(verdicts(&last), [("a", Verdict::NotLast), ("a", Verdict::SameClick), ("b", Verdict::Won)]);
         assert_eq!(last.candidates[0].candidate.source, Source::Token);
