@@ -136,6 +136,9 @@ fn mistakes_and_conflicts_say_what_to_do() {
     let errors = invalid.json()["errors"].as_array().unwrap().clone();
     let fields: Vec<&str> = errors.iter().map(|error| error["field"].as_str().unwrap()).collect();
     assert_eq!(fields, ["email", "mail"]);
+    let nothing = business.call("POST", "/v1/leads", &json!({})).json();
+    let fields: Vec<&Value> = nothing["errors"].as_array().unwrap().iter().map(|error| &error["field"]).collect();
+    assert_eq!(fields, ["program", "email"], "all mistakes at once");
     let unknown = business.call("POST", "/v1/leads", &json!({"program": "nope", "email": "a@b.example"}));
     assert_eq!((unknown.status, unknown.json()["errors"][0]["field"].clone()), (422, json!("program")));
     let sale = |amount: u32| json!({"email": "a@b.example", "amount": amount, "currency": "EUR", "invoice_id": "in_9"});

@@ -1,8 +1,8 @@
 //! The one writer: a transaction that changes items and writes their rows into the change feed, or rows of the outbox (see
 //! `outbox`), or both.
 //!
-//! Its first statement locks the feed's row, or the outbox's where no item is changed. Whoever writes waits there, also on PostgreSQL, so that sequence numbers are
-//! given in the order of commits and without a gap.
+//! Its first statement locks the feed's row, or the outbox's where no item is changed. Whoever writes waits there, also on
+//! PostgreSQL, so that sequence numbers are given in the order of commits and without a gap.
 
 use std::{collections::HashSet, sync::Arc};
 

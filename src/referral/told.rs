@@ -139,7 +139,9 @@ impl ToldLead {
                 first_name: reader.line("first_name", NAME_MAX_CHARS),
                 last_name: reader.line("last_name", NAME_MAX_CHARS),
             };
-            if person.email.is_none() && person.external.is_none() && reader.mistakes.is_empty() {
+            // One that is wrong has said so already.
+            let named = |mistake: &Mistake| matches!(mistake.field.as_str(), "email" | "external_id");
+            if person.email.is_none() && person.external.is_none() && !reader.mistakes.iter().any(named) {
                 reader.mistake("email", "is missing, and so is external_id: give at least one of them");
             }
             let metadata = reader.json::<Map<String, Value>>("metadata");
