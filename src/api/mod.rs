@@ -34,6 +34,7 @@ use crate::{
 mod ads;
 mod auth;
 mod facts;
+mod figures;
 mod items;
 mod links;
 pub mod ops;
@@ -114,6 +115,7 @@ fn resources() -> OpenApiRouter<ApiState> {
         .merge(referrals::routes())
         .merge(rewards::routes())
         .merge(reports::routes())
+        .merge(figures::routes())
         .merge(webhooks::routes())
 }
 

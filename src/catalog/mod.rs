@@ -53,6 +53,7 @@ use crate::{
     core::limits::{CATALOG_ANSWER_TIMEOUT, CATALOG_BUSY_TIMEOUT, CATALOG_PATIENCE},
     io::clock::Clock,
 };
+use record::group::Turn;
 use vendor::Vendor;
 
 mod ad;
@@ -124,6 +125,8 @@ struct Shared {
     /// Of which the processes that write here are one node.
     data: Option<PathBuf>,
     node: OnceLock<String>,
+    /// Facts that share a transaction.
+    turn: Turn,
     /// Held by who asks whether the database is there.
     asking: Mutex<()>,
     clock: Clock,
@@ -168,6 +171,7 @@ impl Catalog {
             told,
             data: data.map(Path::to_path_buf),
             node: OnceLock::new(),
+            turn: Turn::default(),
             asking: Mutex::new(()),
             clock,
         };

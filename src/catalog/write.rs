@@ -4,7 +4,10 @@
 //! Its first statement locks the feed's row, or the outbox's where no item is changed. Whoever writes waits there, also on
 //! PostgreSQL, so that sequence numbers are given in the order of commits and without a gap.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
@@ -12,6 +15,7 @@ use super::{
     Catalog, CatalogError, Entity, Kind, ShareLink, Shared,
     entity::{Binder, RowReader},
     outbox::Entry,
+    record::{group::Shares, sums::Moved},
     references::Known,
     share_link,
 };
@@ -22,6 +26,9 @@ use crate::core::{
 
 /// Names of what refers to an item that an answer lists.
 const NAMED_MAX: i64 = 3;
+
+/// Items as a transaction of facts has read them: programs and partners are asked for again and again.
+pub(super) type Items = HashMap<(Kind, String), Box<dyn std::any::Any + Send + Sync>>;
 
 /// A transaction that writes. Dropping it takes everything back.
 #[derive(Debug)]
@@ -44,6 +51,10 @@ pub(super) struct Writing {
     pub(super) untold: Vec<Entry>,
     pub(super) told: Option<i64>,
     pub(super) now: Millis,
+    /// Of a transaction of facts: who shares it, which referrals moved, and what was read of the catalog.
+    pub(super) shares: Shares,
+    pub(super) moved: Moved,
+    pub(super) items: Items,
 }
 
 impl Writing {
@@ -78,6 +89,9 @@ impl Writing {
             pending: Vec::new(),
             untold: Vec::new(),
             told: None,
+            shares: Shares::default(),
+            moved: Moved::default(),
+            items: Items::default(),
         })
     }
 
@@ -94,6 +108,7 @@ impl Writing {
 
     /// Creates or replaces items. Keys are unique among them.
     pub(super) async fn upsert<T: Entity>(&mut self, items: &[T]) -> Result<(), CatalogError> {
+        self.forget();
         for chunk in items.chunks(self.rows_max) {
             let mut row = Binder::default();
             row.integer(self.now.0);
@@ -157,6 +172,11 @@ impl Writing {
             self.shared.told.send_replace(u64::try_from(last).unwrap_or(0));
         }
         Ok(())
+    }
+
+    /// Forgets what was read: it may have been written in a part of the transaction that was taken back.
+    pub(super) fn forget(&mut self) {
+        self.items = Items::default();
     }
 
     pub(super) async fn rollback(self) -> Result<(), CatalogError> {
@@ -229,6 +249,7 @@ impl Writing {
     }
 
     async fn remove<T: Entity>(&mut self, key: &[&str]) -> Result<(), CatalogError> {
+        self.forget();
         let sql = format!("DELETE FROM {} WHERE {}", T::KIND.table(), super::read::key_is::<T>());
         let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind((*part).to_owned()));
         query.execute(&mut *self.tx).await?;

@@ -123,15 +123,45 @@ impl Office {
                  FROM rewards AS w JOIN referrals AS f ON f.id = w.referral"
             ),
             format!("SELECT 'sale ' || f.invoice || ' of ' || COALESCE({PERSON}, 'nobody') FROM conversions AS f"),
+            "SELECT 'sum ' || days || ' ' || figure || ' ' || at_day || ' ' || partner || ' ' || link || ' ' || detail || ' ' || \
+             currency || ' ' || count || ' ' || amount FROM record_sums WHERE count <> 0 OR amount <> 0"
+                .to_owned(),
         ] {
             let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&pool).await.unwrap();
             lines.extend(rows.iter().map(|row| row.get::<String, _>(0)));
+        }
+        for (figure, recount) in RECOUNTS {
+            let sums = format!("SELECT CAST(COALESCE(sum(count), 0) AS BIGINT), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM record_sums WHERE figure = '{figure}' AND days = ");
+            let mut found = Vec::new();
+            for days in ["0", "1", "7", "28", "-1"] {
+                let row = sqlx::query(sqlx::AssertSqlSafe(format!("{sums}{days}"))).fetch_one(&pool).await.unwrap();
+                found.push((row.get::<i64, _>(0), row.get::<i64, _>(1)));
+            }
+            let row = sqlx::query(recount).fetch_one(&pool).await.unwrap();
+            let expected = (row.get::<i64, _>(0), row.get::<i64, _>(1));
+            assert_eq!(found, [expected; 5], "{figure}");
         }
         pool.close().await;
         lines.sort();
         lines
     }
 }
+
+/// What a sum must be, counted in the rows.
+const RECOUNTS: [(&str, &str); 5] = [
+    ("lead", "SELECT count(*), 0 FROM referrals"),
+    ("qualified", "SELECT count(*), 0 FROM referrals WHERE state = 'qualified'"),
+    (
+        "owed",
+        "SELECT count(*), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE state IN ('held', 'due')",
+    ),
+    ("lost", "SELECT count(*), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE state = 'reversed' AND issued_ms IS NOT NULL"),
+    (
+        "revenue",
+        "SELECT count(*), CAST(COALESCE(sum(c.amount), 0) AS BIGINT) FROM conversions AS c JOIN referrals AS r \
+         ON r.contact = c.contact WHERE r.state <> 'rejected'",
+    ),
+];
 
 #[derive(Clone, Debug)]
 enum Whose {

@@ -116,21 +116,28 @@ impl Recording {
     /// Conversions that were told by a click belong to the earliest lead that came with it. Gives whose they were before,
     /// where that was somebody else.
     pub async fn match_click(&mut self, click: EventId) -> Result<Vec<ContactId>, CatalogError> {
+        let whose = sqlx::query("SELECT DISTINCT contact FROM conversions WHERE told_by = 'click' AND told_as = $1")
+            .bind(click.to_string())
+            .fetch_all(&mut *self.writing.tx)
+            .await?;
+        // Most leads come before any conversion.
+        if whose.is_empty() {
+            return Ok(Vec::new());
+        }
         let Some(owner) = self.contact_of_click(click).await? else { return Ok(Vec::new()) };
-        let others = sqlx::query(
-            "SELECT DISTINCT contact FROM conversions WHERE told_by = 'click' AND told_as = $1 AND contact <> $2",
-        )
-        .bind(click.to_string())
-        .bind(owner.to_string())
-        .fetch_all(&mut *self.writing.tx)
-        .await?;
         sqlx::query("UPDATE conversions SET contact = $2 WHERE told_by = 'click' AND told_as = $1")
             .bind(click.to_string())
             .bind(owner.to_string())
             .execute(&mut *self.writing.tx)
             .await?;
-        let mut concerned: Vec<ContactId> = others.iter().map(|row| id(row, 0)).collect::<Result<_, _>>()?;
-        concerned.push(owner);
+        let mut concerned = vec![owner];
+        for row in &whose {
+            if row.try_get::<Option<&str>, _>(0)?.is_some() {
+                concerned.push(id(row, 0)?);
+            }
+        }
+        concerned.sort();
+        concerned.dedup();
         Ok(concerned)
     }
 
@@ -234,8 +241,9 @@ impl Recording {
         rows.iter().map(|row| code(row.try_get(0)?)).collect()
     }
 
-    /// All that is known of a person in a program.
+    /// All that is known of a person in a program. Whoever asks is about to write what follows from it.
     pub async fn case(&mut self, contact: ContactId, program: &Code) -> Result<Case, CatalogError> {
+        self.writing.moved.people.insert(contact);
         let (contact, program) = (contact.to_string(), program.to_string());
         let leads = sqlx::query("SELECT id, at_ms, credited FROM leads WHERE contact = $1 AND program = $2")
             .bind(contact.clone())

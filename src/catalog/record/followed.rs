@@ -166,9 +166,15 @@ impl RewardRow {
 impl Recording {
     /// An item of the catalog, as this transaction sees it.
     pub async fn item<T: Entity>(&mut self, key: &str) -> Result<Option<T>, CatalogError> {
+        let known = self.writing.items.get(&(T::KIND, key.to_owned()));
+        if let Some(known) = known.and_then(|item| item.downcast_ref::<Option<T>>()) {
+            return Ok(known.clone());
+        }
         let sql = read::select::<T>(&read::key_is::<T>());
         let row = sqlx::query(AssertSqlSafe(sql)).bind(key.to_owned()).fetch_optional(&mut *self.writing.tx).await?;
-        row.map(|row| T::from_row(&mut RowReader::new(&row))).transpose()
+        let item = row.map(|row| T::from_row(&mut RowReader::new(&row))).transpose()?;
+        self.writing.items.insert((T::KIND, key.to_owned()), Box::new(item.clone()));
+        Ok(item)
     }
 
     pub async fn program(&mut self, program: &Code) -> Result<Option<Program>, CatalogError> {
@@ -210,6 +216,7 @@ impl Recording {
 
     /// Makes a referral, or changes it to be so.
     pub async fn put_referral(&mut self, row: &ReferralRow) -> Result<(), CatalogError> {
+        self.writing.moved.referrals.insert(row.id);
         let sql = format!(
             "INSERT INTO referrals ({REFERRAL_COLUMNS}, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13) ON CONFLICT (id) DO UPDATE SET \
@@ -343,6 +350,7 @@ impl Recording {
 
     /// Makes a reward, or changes it to be so.
     pub async fn put_reward(&mut self, row: &RewardRow) -> Result<(), CatalogError> {
+        self.writing.moved.referrals.insert(row.referral);
         let sql = format!(
             "INSERT INTO rewards ({REWARD_COLUMNS}, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
              $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20) ON CONFLICT (id) DO UPDATE SET \

@@ -1,8 +1,9 @@
 //! The operating record: contacts, facts about them, and the referrals and rewards that followed.
 //!
-//! A [`Recording`] is one transaction. Whoever takes a fact in writes it and everything that follows from it in the same one:
-//! what follows is never older or younger than the facts. Recordings come one after the other, also from several machines:
-//! the first statement of each locks one row. So what one of them reads stays true until it commits.
+//! A [`Recording`] is one transaction, or a part of one that is kept or taken back as a whole (`group`). Whoever takes a fact
+//! in writes it and everything that follows from it in the same one: what follows is never older or younger than the facts.
+//! Recordings come one after the other, also from several machines: the first statement of a transaction locks one row. So
+//! what one of them reads stays true until it commits.
 //!
 //! | file | |
 //! |---|---|
@@ -11,17 +12,27 @@
 //! | `followed` | referrals and rewards |
 //! | `answer` | answers under an Idempotency-Key |
 //! | `look` | what others read: one, and pages of a list |
+//! | `group` | facts that wait share a transaction |
+//! | `sums` | what reports are made of, brought up to date in the same transaction |
+//! | `figures` | what one referral adds to the sums |
+//! | `report` | the sums, asked |
 
 use serde_json::Value;
 
-use super::{Catalog, CatalogError, outbox::Entry, write::Writing};
+use tokio::sync::oneshot;
+
+use super::{Catalog, CatalogError, outbox::Entry};
 use crate::core::{code::Code, event::Event, fact::FactId, id::EventId, time::Millis};
 
 mod answer;
 mod contact;
 mod fact;
+pub mod figures;
 mod followed;
+pub(super) mod group;
 mod look;
+pub mod report;
+pub(super) mod sums;
 
 pub use answer::{Answer, Answered};
 pub use contact::{Contact, ContactId, Known, Person};
@@ -32,13 +43,16 @@ pub use look::{ReferralView, RewardQuery};
 /// One transaction of the record. Dropping it takes everything back.
 #[derive(Debug)]
 pub struct Recording {
-    writing: Writing,
+    writing: group::Held,
+    /// Dropped with the first recording of a group.
+    _first: Option<oneshot::Sender<()>>,
 }
 
 impl Catalog {
     /// Begins to record.
     pub async fn record(&self) -> Result<Recording, CatalogError> {
-        Ok(Recording { writing: Writing::begin_facts(self).await? })
+        let (writing, first) = group::begin(self).await?;
+        Ok(Recording { writing, _first: first })
     }
 }
 
@@ -80,11 +94,4 @@ impl Recording {
         self.writing.tell(entry).await
     }
 
-    pub async fn commit(self) -> Result<(), CatalogError> {
-        self.writing.commit().await
-    }
-
-    pub async fn rollback(self) -> Result<(), CatalogError> {
-        self.writing.rollback().await
-    }
 }
