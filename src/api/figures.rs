@@ -9,12 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    ApiState, Problem,
-    items::parameters,
-    problem::Problems,
-    reports::answer,
-};
+use super::{ApiState, Problem, items::parameters, problem::Problems, reports::answer};
 use crate::{
     report::{Name, Question, Sources, Unanswered, Words},
     store::question,

@@ -281,7 +281,8 @@ mod tests {
         ");
         assert_eq!(get("/v1/reports/links?until=2h", "*/*").2, "[]\n");
         assert_eq!(get("/v1/reports/links?link=haircare&format=csv", "*/*").2, body);
-        let (_, _, abroad) = get("/v1/reports/reach?since=2026-03-01&by=day&visitors=false&tz=Europe/Berlin&format=csv", "*/*");
+        let (_, _, abroad) =
+            get("/v1/reports/reach?since=2026-03-01&by=day&visitors=false&tz=Europe/Berlin&format=csv", "*/*");
         assert!(abroad.contains("2026-03-01T00:00:00.000+01:00"), "{abroad}");
     }
 

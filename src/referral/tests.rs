@@ -131,7 +131,9 @@ impl Office {
             lines.extend(rows.iter().map(|row| row.get::<String, _>(0)));
         }
         for (figure, recount) in RECOUNTS {
-            let sums = format!("SELECT CAST(COALESCE(sum(count), 0) AS BIGINT), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM record_sums WHERE figure = '{figure}' AND days = ");
+            let sums = format!(
+                "SELECT CAST(COALESCE(sum(count), 0) AS BIGINT), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM record_sums WHERE figure = '{figure}' AND days = "
+            );
             let mut found = Vec::new();
             for days in ["0", "1", "7", "28", "-1"] {
                 let row = sqlx::query(sqlx::AssertSqlSafe(format!("{sums}{days}"))).fetch_one(&pool).await.unwrap();
@@ -151,11 +153,11 @@ impl Office {
 const RECOUNTS: [(&str, &str); 5] = [
     ("lead", "SELECT count(*), 0 FROM referrals"),
     ("qualified", "SELECT count(*), 0 FROM referrals WHERE state = 'qualified'"),
+    ("owed", "SELECT count(*), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE state IN ('held', 'due')"),
     (
-        "owed",
-        "SELECT count(*), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE state IN ('held', 'due')",
+        "lost",
+        "SELECT count(*), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE state = 'reversed' AND issued_ms IS NOT NULL",
     ),
-    ("lost", "SELECT count(*), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE state = 'reversed' AND issued_ms IS NOT NULL"),
     (
         "revenue",
         "SELECT count(*), CAST(COALESCE(sum(c.amount), 0) AS BIGINT) FROM conversions AS c JOIN referrals AS r \

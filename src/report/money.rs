@@ -19,14 +19,7 @@ fn of(sums: &Sums, figure: Figure, currency: &str) -> Sum {
 }
 
 pub(super) async fn money(sources: Sources<'_>, question: &Question) -> Result<Table, Unanswered> {
-    let figures = [
-        Figure::Qualified,
-        Figure::Revenue,
-        Figure::Refunded,
-        Figure::Owed,
-        Figure::Issued,
-        Figure::Lost,
-    ];
+    let figures = [Figure::Qualified, Figure::Revenue, Figure::Refunded, Figure::Owed, Figure::Issued, Figure::Lost];
     let sums = sources.catalog.sums(&question.people(), &figures, By::default(), &[]).await?;
     let qualified = count(&sums, Figure::Qualified);
     let row = |currency: &String| {
@@ -75,8 +68,7 @@ pub(super) async fn motivators(sources: Sources<'_>, question: &Question) -> Res
     let figures = [Figure::Rule, Figure::RulePeople, Figure::RuleQualified, Figure::RuleRevenue];
     let by = By { program: true, detail: true, ..By::default() };
     let sums = sources.catalog.sums(&question.people(), &figures, by, &[]).await?;
-    let rules: BTreeSet<(String, String)> =
-        sums.keys().map(|key| (key.program.clone(), key.detail.clone())).collect();
+    let rules: BTreeSet<(String, String)> = sums.keys().map(|key| (key.program.clone(), key.detail.clone())).collect();
     let mut rows = Vec::new();
     for (program, rule) in rules {
         let own: Sums = sums
@@ -105,17 +97,8 @@ pub(super) async fn motivators(sources: Sources<'_>, question: &Question) -> Res
             ]);
         }
     }
-    let columns = vec![
-        "program",
-        "rule",
-        "currency",
-        "rewards",
-        "cost",
-        "people",
-        "qualified",
-        "revenue",
-        "revenue_per_cost",
-    ];
+    let columns =
+        vec!["program", "rule", "currency", "rewards", "cost", "people", "qualified", "revenue", "revenue_per_cost"];
     Ok(Table { columns, rows })
 }
 

@@ -57,11 +57,8 @@ pub fn filter(words: &question::Words<'_>, zone: &TimeZone, now: Millis) -> Resu
         Some(Millis(date.to_zoned(zone.clone()).ok()?.timestamp().as_millisecond()).to_string())
     };
     let (since, until) = (midnight(words.since), midnight(words.until));
-    let words = question::Words {
-        since: since.as_deref().or(words.since),
-        until: until.as_deref().or(words.until),
-        ..*words
-    };
+    let words =
+        question::Words { since: since.as_deref().or(words.since), until: until.as_deref().or(words.until), ..*words };
     question::filter(&words, now)
 }
 

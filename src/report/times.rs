@@ -47,7 +47,14 @@ pub(super) async fn time_to_convert(sources: Sources<'_>, question: &Question) -
         let all: u64 = classes.iter().sum();
         let mut line = |what: &str, class: usize, people: u64| {
             let (up_to, seconds) = end(class);
-            rows.push(vec![figure.word().into(), what.into(), up_to, seconds, Cell::Number(people), Cell::rate(people, all)]);
+            rows.push(vec![
+                figure.word().into(),
+                what.into(),
+                up_to,
+                seconds,
+                Cell::Number(people),
+                Cell::rate(people, all),
+            ]);
         };
         if all == 0 {
             continue;

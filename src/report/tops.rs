@@ -89,8 +89,7 @@ pub(super) async fn top(sources: Sources<'_>, question: &Question, of: Of) -> Re
     let (people, by) = (question.people(), of.by());
     let ranks = sources.catalog.sums(&people, &[Figure::Qualified, Figure::Lead], by, &[]).await?;
     let names = best(of, &ranks, &[Figure::Qualified, Figure::Lead], &reach, question.limit);
-    let figures =
-        [Figure::Rewarded, Figure::Revenue, Figure::Refunded, Figure::Owed, Figure::Issued, Figure::Lost];
+    let figures = [Figure::Rewarded, Figure::Revenue, Figure::Refunded, Figure::Owed, Figure::Issued, Figure::Lost];
     let sums = if names.is_empty() { Sums::new() } else { sources.catalog.sums(&people, &figures, by, &names).await? };
     let mut rows = Vec::new();
     for name in &names {
@@ -108,7 +107,11 @@ pub(super) async fn top(sources: Sources<'_>, question: &Question, of: Of) -> Re
             let cost = amount(Figure::Owed) + amount(Figure::Issued) + amount(Figure::Lost);
             let mut cells = vec![Cell::from(name.as_str())];
             cells.extend([row.views, row.clicks, row.shares].map(Cell::Number));
-            cells.extend([count(&ranks, Figure::Lead), count(&ranks, Figure::Qualified), count(&sums, Figure::Rewarded)]);
+            cells.extend([
+                count(&ranks, Figure::Lead),
+                count(&ranks, Figure::Qualified),
+                count(&sums, Figure::Rewarded),
+            ]);
             cells.push(currency.into());
             cells.push(Cell::money(amount(Figure::Revenue) - amount(Figure::Refunded), currency));
             cells.push(Cell::money(cost, currency));
@@ -129,7 +132,8 @@ pub(super) async fn channels(sources: Sources<'_>, question: &Question) -> Resul
     rows.sort_by(|a, b| b.shares.cmp(&a.shares).then_with(|| a.key.cmp(&b.key)));
     let all: u64 = rows.iter().map(|row| row.shares).sum();
     rows.truncate(question.limit);
-    let cells = |row: &ReachRow| vec![row.key[0].as_str().into(), Cell::Number(row.shares), Cell::rate(row.shares, all)];
+    let cells =
+        |row: &ReachRow| vec![row.key[0].as_str().into(), Cell::Number(row.shares), Cell::rate(row.shares, all)];
     Ok(Table { columns: vec!["channel", "shares", "part"], rows: rows.iter().map(cells).collect() })
 }
 

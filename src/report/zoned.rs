@@ -48,10 +48,9 @@ pub async fn reach(events: &dyn Reports, query: &ReachQuery, zone: &TimeZone) ->
                            without tz, or count the events of `fingerpost export events`";
             return Err(refused("tz", problem));
         }
-        let begins = day.to_zoned(zone.clone()).map_or_else(
-            |_| day.to_string(),
-            |zoned| zoned.strftime("%Y-%m-%dT%H:%M:%S.000%:z").to_string(),
-        );
+        let begins = day
+            .to_zoned(zone.clone())
+            .map_or_else(|_| day.to_string(), |zoned| zoned.strftime("%Y-%m-%dT%H:%M:%S.000%:z").to_string());
         let key = query.by.iter().map(|dimension| match dimension {
             Dimension::Day => begins.clone(),
             other => value(*other).cloned().unwrap_or_default(),

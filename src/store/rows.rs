@@ -25,7 +25,10 @@ pub enum Cell {
     Text(String),
     Number(u64),
     /// An amount in minor units; `digits` of them stand behind the point where people read it.
-    Money { minor: i64, digits: u32 },
+    Money {
+        minor: i64,
+        digits: u32,
+    },
     /// Ten-thousandths: a rate, or a ratio of amounts.
     Rate(i64),
     /// A number that nobody asked for, or that there is not: null in JSON, empty in CSV.

@@ -81,10 +81,7 @@ impl Figure {
 impl Figure {
     /// Whether it is credited by another model than the program's.
     pub const fn is_by_model(self) -> bool {
-        matches!(
-            self,
-            Figure::FirstLead | Figure::FirstQualified | Figure::LastLead | Figure::LastQualified
-        )
+        matches!(self, Figure::FirstLead | Figure::FirstQualified | Figure::LastLead | Figure::LastQualified)
     }
 }
 
@@ -348,7 +345,12 @@ mod tests {
             amount,
             standing,
         };
-        let sale = |currency: &str, amount, paid_back| Sale { months_after: 0, currency: currency.to_owned(), amount, paid_back };
+        let sale = |currency: &str, amount, paid_back| Sale {
+            months_after: 0,
+            currency: currency.to_owned(),
+            amount,
+            paid_back,
+        };
         let figures = Figures {
             qualified: Some(5),
             granted: vec![

@@ -93,5 +93,4 @@ impl Recording {
         let entry = Entry { kind, program: program.to_string(), body: data.to_string(), event };
         self.writing.tell(entry).await
     }
-
 }

@@ -186,7 +186,13 @@ impl Catalog {
         }
         let wanted = |key: &Key| {
             let who = &key.who;
-            let name = if by.partner { &who.partner } else if by.link { &who.link } else { &who.ad };
+            let name = if by.partner {
+                &who.partner
+            } else if by.link {
+                &who.link
+            } else {
+                &who.ad
+            };
             only.is_empty() || only.contains(name)
         };
         sums.retain(|key, sum| *sum != Sum::default() && wanted(key));
@@ -204,7 +210,13 @@ impl Catalog {
         let words: Vec<String> = figures.iter().map(|figure| format!("'{}'", figure.word())).collect();
         let (mut conditions, mut values) = people.conditions("", 1);
         if !only.is_empty() {
-            let column = if by.partner { "partner" } else if by.link { "link" } else { "ad" };
+            let column = if by.partner {
+                "partner"
+            } else if by.link {
+                "link"
+            } else {
+                "ad"
+            };
             let places: Vec<String> = (1..=only.len()).map(|at| format!("${}", values.len() + at)).collect();
             conditions += &format!(" AND {column} IN ({})", places.join(", "));
             values.extend(only.iter().cloned());
@@ -240,7 +252,9 @@ impl Catalog {
         end: End,
         sums: &mut Sums,
     ) -> Result<(), CatalogError> {
-        let mut sql = "SELECT f.figures FROM referrals AS r JOIN referral_figures AS f ON f.referral = r.id WHERE 1 = 1".to_owned();
+        let mut sql =
+            "SELECT f.figures FROM referrals AS r JOIN referral_figures AS f ON f.referral = r.id WHERE 1 = 1"
+                .to_owned();
         if let Some(from) = end.from {
             sql += &format!(" AND r.since_ms >= {}", from.0);
         }

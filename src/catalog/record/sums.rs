@@ -10,8 +10,8 @@ use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::{
-    super::{CatalogError, entity::Binder, write::Writing},
-    contact::ContactId,
+    super::{Catalog, CatalogError, entity::Binder, write::Writing},
+    contact::{ContactId, id},
     figures::{Figures, Granted, Key, Sale, Standing, Sum, Who, click_time, months_after},
 };
 use crate::core::{
@@ -81,6 +81,30 @@ pub(in super::super) async fn follow(writing: &mut Writing) -> Result<(), Catalo
     }
     keep(writing, &subjects).await?;
     write(writing, differences).await
+}
+
+/// Referrals of one transaction when what is missing is counted.
+const COUNTED_AT_ONCE: i64 = 512;
+
+impl Catalog {
+    /// Counts the referrals that are in no sum: those of before there were any, or of a record that was written in bulk. Gives how
+    /// many. Facts may be told meanwhile.
+    pub async fn count_missing(&self) -> Result<u64, CatalogError> {
+        let sql = "SELECT r.id FROM referrals AS r WHERE r.id > $1 AND NOT EXISTS \
+                   (SELECT 1 FROM referral_figures AS f WHERE f.referral = r.id) ORDER BY r.id LIMIT $2";
+        let (mut counted, mut after) = (0, String::new());
+        loop {
+            let rows = self.rows(sqlx::query(sql).bind(after.clone()).bind(COUNTED_AT_ONCE)).await?;
+            let Some(last) = rows.last() else { return Ok(counted) };
+            after = last.try_get(0)?;
+            let mut record = self.record().await?;
+            for row in &rows {
+                record.writing.moved.referrals.insert(id(row, 0)?);
+            }
+            record.commit().await?;
+            counted += rows.len() as u64;
+        }
+    }
 }
 
 const SUBJECTS: &str = "SELECT r.id, r.contact, r.program, r.partner, r.link, r.ad, r.click, r.state, r.state_ms, r.since_ms, \
@@ -241,7 +265,8 @@ const SUMMED: &str = "ON CONFLICT (days, figure, at_day, program, partner, link,
 
 async fn write(writing: &mut Writing, differences: Differences) -> Result<(), CatalogError> {
     let changed: Vec<_> = differences.into_iter().filter(|(_, sum)| *sum != Sum::default()).collect();
-    let into = "INSERT INTO record_sums (days, figure, at_day, program, partner, link, ad, detail, currency, count, amount)";
+    let into =
+        "INSERT INTO record_sums (days, figure, at_day, program, partner, link, ad, detail, currency, count, amount)";
     in_chunks(writing, &changed, (into, 11, SUMMED), |((days, day, key), sum), row| {
         row.integer(*days);
         row.text(key.figure.word());
@@ -300,7 +325,8 @@ mod tests {
             (first.map(|who| who.partner), last.map(|who| who.partner))
         };
         let some = |text: &str| Some(text.to_owned());
-        let three = [candidate("too_old", "a"), candidate("not_last", "b"), candidate("won", "c"), candidate("too_late", "d")];
+        let three =
+            [candidate("too_old", "a"), candidate("not_last", "b"), candidate("won", "c"), candidate("too_late", "d")];
         assert_eq!(of(&three), (some("b"), some("c")));
         assert_eq!(of(&[candidate("won", "b")]), (some("b"), some("b")));
         assert_eq!(of(&[candidate("same_click", "b")]), (None, None));

@@ -120,7 +120,8 @@ fn page(title: &str, name: Name, table: &Table, out: &mut Vec<u8>) -> std::io::R
 
 fn column(table: &Table, at: usize) -> Column {
     let name = table.columns[at];
-    let cells: Vec<String> = table.rows.iter().map(|row| shown(name, &row[at])).collect();
+    let note = |row: &Vec<Cell>| if name == "note" { row[at].csv().into_owned() } else { shown(name, &row[at]) };
+    let cells: Vec<String> = table.rows.iter().map(note).collect();
     let right = !table.rows.iter().any(|row| matches!(row[at], Cell::Text(_)));
     Column { head: name.replace('_', " "), cells, right }
 }
@@ -152,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_funnel_is_a_picture() {
-        let row = |step: &str, count: u64, rate: Cell, note: &str| vec![step.into(), Cell::Number(count), rate, note.into()];
+        let row =
+            |step: &str, count: u64, rate: Cell, note: &str| vec![step.into(), Cell::Number(count), rate, note.into()];
         let rows = vec![
             row("clicks", 2_000, Cell::Unknown, ""),
             row("leads", 500, Cell::rate(500, 2_000), "biggest drop"),
@@ -161,6 +163,14 @@ mod tests {
         let table = Table { columns: vec!["step", "count", "rate", "note"], rows };
         let mut out = Vec::new();
         page("Funnel", Name::Funnel, &table, &mut out).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
+        Funnel
+
+        step       count    rate  note
+        ────────────────────────────────────────────────────────────────
+        clicks     2,000       –                ████████████████████████
+        leads        500  25.0 %  biggest drop  ██████
+        qualified    250  50.0 %                ███
+        ");
     }
 }
