@@ -4,10 +4,7 @@
 //! Its first statement locks the feed's row, or the outbox's where no item is changed. Whoever writes waits there, also on
 //! PostgreSQL, so that sequence numbers are given in the order of commits and without a gap.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
@@ -15,7 +12,7 @@ use super::{
     Catalog, CatalogError, Entity, Kind, ShareLink, Shared,
     entity::{Binder, RowReader},
     outbox::Entry,
-    record::{group::Shares, sums::Moved},
+    record::{group::Shares, seen::Seen, sums::Moved},
     references::Known,
     share_link,
 };
@@ -26,9 +23,6 @@ use crate::core::{
 
 /// Names of what refers to an item that an answer lists.
 const NAMED_MAX: i64 = 3;
-
-/// Items as a transaction of facts has read them: programs and partners are asked for again and again.
-pub(super) type Items = HashMap<(Kind, String), Box<dyn std::any::Any + Send + Sync>>;
 
 /// A transaction that writes. Dropping it takes everything back.
 #[derive(Debug)]
@@ -54,7 +48,7 @@ pub(super) struct Writing {
     /// Of a transaction of facts: who shares it, which referrals moved, and what was read of the catalog.
     pub(super) shares: Shares,
     pub(super) moved: Moved,
-    pub(super) items: Items,
+    pub(super) seen: Seen,
 }
 
 impl Writing {
@@ -91,7 +85,7 @@ impl Writing {
             told: None,
             shares: Shares::default(),
             moved: Moved::default(),
-            items: Items::default(),
+            seen: Seen::default(),
         })
     }
 
@@ -176,7 +170,7 @@ impl Writing {
 
     /// Forgets what was read: it may have been written in a part of the transaction that was taken back.
     pub(super) fn forget(&mut self) {
-        self.items = Items::default();
+        self.seen = Seen::default();
     }
 
     pub(super) async fn rollback(self) -> Result<(), CatalogError> {

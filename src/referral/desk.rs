@@ -87,6 +87,12 @@ impl Desk {
         Desk { catalog, keys, clock }
     }
 
+    /// The catalog whose record it keeps.
+    #[cfg(test)]
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     pub async fn lead(&self, told: &ToldLead, once: Option<&Once>) -> Result<Answer, DeskError> {
         let mut record = self.catalog.record().await?;
         if let Some(answer) = answered(&mut record, once).await? {

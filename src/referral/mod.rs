@@ -29,6 +29,8 @@ mod once;
 pub mod outcome;
 mod reward;
 #[cfg(test)]
+mod sums_test;
+#[cfg(test)]
 mod tests;
 pub mod told;
 

@@ -24,17 +24,17 @@ use crate::{
 };
 
 /// 2026-03-01T12:00:00Z.
-const NOON: i64 = 1_772_366_400_000;
+pub(super) const NOON: i64 = 1_772_366_400_000;
 
 /// A desk over a catalog of its own.
-struct Office {
+pub(super) struct Office {
     _folder: tempfile::TempDir,
-    url: String,
-    desk: Desk,
+    pub(super) url: String,
+    pub(super) desk: Desk,
     keys: KeyRing,
 }
 
-fn object(value: Value) -> serde_json::Map<String, Value> {
+pub(super) fn object(value: Value) -> serde_json::Map<String, Value> {
     match value {
         Value::Object(object) => object,
         other => panic!("{other} is no object"),
@@ -42,7 +42,7 @@ fn object(value: Value) -> serde_json::Map<String, Value> {
 }
 
 impl Office {
-    async fn new(rewards: Value) -> Office {
+    pub(super) async fn new(rewards: Value) -> Office {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(Millis(NOON));
         let url = format!("sqlite:{}", folder.path().join("catalog.db").display());
@@ -59,7 +59,7 @@ impl Office {
     }
 
     /// A click token of this partner's.
-    fn token(&self, partner: &str, day: i64) -> String {
+    pub(super) fn token(&self, partner: &str, day: i64) -> String {
         let code = |text: &str| CodeBuf::new(text.as_bytes()).unwrap();
         let click = EventId::new(Millis(NOON - day * DAY_MS), [partner.as_bytes()[0]; 10]);
         let token = Token { click, program: None, link: code("shop"), partner: Some(code(partner)), ad: None };
@@ -222,7 +222,7 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
     })
 }
 
-fn rewards() -> Value {
+pub(super) fn rewards() -> Value {
     json!([
         {"code": "welcome", "to": "both", "on": "qualification", "hold_days": 4, "value": {"fixed": {"amount": 500, "currency": "EUR"}}},
         {"code": "share", "to": "partner", "on": "sale", "recurring_months": 12, "value": {"percent": 1_000}},
@@ -233,7 +233,7 @@ fn rewards() -> Value {
     ])
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 

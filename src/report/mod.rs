@@ -28,8 +28,6 @@ use crate::{
 mod money;
 pub mod question;
 mod steps;
-#[cfg(test)]
-mod tests;
 mod times;
 mod tops;
 pub mod zoned;

@@ -179,6 +179,7 @@ impl Recording {
             .bind(younger.to_string())
             .fetch_all(&mut *self.writing.tx)
             .await?;
+        self.writing.seen.forget_people();
         for row in &folded {
             self.writing.moved.referrals.insert(id(row, 0)?);
         }

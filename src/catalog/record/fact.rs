@@ -82,6 +82,7 @@ impl Recording {
     pub async fn lead(&mut self, lead: &LeadRow) -> Result<FactId, CatalogError> {
         let id = self.fresh_id()?;
         let credited = serde_json::to_string(&lead.credited).unwrap_or_default();
+        self.writing.seen.forget_programs(lead.contact);
         sqlx::query(
             "INSERT INTO leads (id, program, contact, click, metadata, credited, decision, at_ms, told_ms) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -151,19 +152,11 @@ impl Recording {
     }
 
     pub async fn conversion(&mut self, told: &ConversionRow) -> Result<Told, CatalogError> {
-        if let Some(invoice) = &told.invoice {
-            let row = sqlx::query("SELECT id, digest FROM conversions WHERE invoice = $1")
-                .bind(invoice.clone())
-                .fetch_optional(&mut *self.writing.tx)
-                .await?;
-            if let Some(row) = row {
-                return again(&row, &told.digest);
-            }
-        }
         let id = self.fresh_id()?;
-        sqlx::query(
+        let written = sqlx::query(
             "INSERT INTO conversions (id, invoice, contact, told_by, told_as, program, event, amount, currency, source, \
-             digest, at_ms, told_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             digest, at_ms, told_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+             ON CONFLICT (invoice) DO NOTHING",
         )
         .bind(id.to_string())
         .bind(told.invoice.clone())
@@ -180,6 +173,13 @@ impl Recording {
         .bind(self.now().0)
         .execute(&mut *self.writing.tx)
         .await?;
+        if written.rows_affected() == 0 {
+            let row = sqlx::query("SELECT id, digest FROM conversions WHERE invoice = $1")
+                .bind(told.invoice.clone())
+                .fetch_one(&mut *self.writing.tx)
+                .await?;
+            return again(&row, &told.digest);
+        }
         Ok(Told::New(id))
     }
 
@@ -234,43 +234,45 @@ impl Recording {
 
     /// The programs in which a contact has left a lead.
     pub async fn programs_of(&mut self, contact: ContactId) -> Result<Vec<Code>, CatalogError> {
+        if let Some(known) = self.writing.seen.programs(contact) {
+            return Ok(known);
+        }
         let rows = sqlx::query("SELECT DISTINCT program FROM leads WHERE contact = $1 ORDER BY program")
             .bind(contact.to_string())
             .fetch_all(&mut *self.writing.tx)
             .await?;
-        rows.iter().map(|row| code(row.try_get(0)?)).collect()
+        let programs: Vec<Code> = rows.iter().map(|row| code(row.try_get(0)?)).collect::<Result<_, CatalogError>>()?;
+        self.writing.seen.put_programs(contact, programs.clone());
+        Ok(programs)
     }
 
     /// All that is known of a person in a program. Whoever asks is about to write what follows from it.
     pub async fn case(&mut self, contact: ContactId, program: &Code) -> Result<Case, CatalogError> {
         self.writing.moved.people.insert(contact);
-        let (contact, program) = (contact.to_string(), program.to_string());
-        let leads = sqlx::query("SELECT id, at_ms, credited FROM leads WHERE contact = $1 AND program = $2")
-            .bind(contact.clone())
-            .bind(program.clone())
-            .fetch_all(&mut *self.writing.tx)
-            .await?;
-        // Refunds of a conversion beyond its amount are as good as the amount.
-        let conversions = sqlx::query(
-            "SELECT c.id, c.at_ms, c.event, c.amount, c.currency, \
+        // In one statement: each costs a change of threads. Refunds of a conversion beyond its amount are as good as the amount.
+        let rows = sqlx::query(
+            "SELECT 'lead', id, at_ms, credited, CAST(NULL AS BIGINT), CAST(NULL AS TEXT), CAST(0 AS BIGINT), CAST(0 AS BIGINT) \
+             FROM leads WHERE contact = $1 AND program = $2 UNION ALL \
+             SELECT 'conversion', c.id, c.at_ms, c.event, c.amount, c.currency, \
              CAST(COALESCE((SELECT sum(r.amount) FROM refunds AS r WHERE r.invoice = c.invoice), 0) AS BIGINT), \
              CAST((SELECT count(*) FROM refunds AS r WHERE r.invoice = c.invoice AND r.amount IS NULL) AS BIGINT) \
-             FROM conversions AS c WHERE c.contact = $1 AND (c.program IS NULL OR c.program = $2)",
+             FROM conversions AS c WHERE c.contact = $1 AND (c.program IS NULL OR c.program = $2) UNION ALL \
+             SELECT 'ruling', id, at_ms, verdict, CAST(NULL AS BIGINT), note, CAST(0 AS BIGINT), CAST(0 AS BIGINT) \
+             FROM rulings WHERE contact = $1 AND program = $2",
         )
-        .bind(contact.clone())
-        .bind(program.clone())
+        .bind(contact.to_string())
+        .bind(program.to_string())
         .fetch_all(&mut *self.writing.tx)
         .await?;
-        let rulings = sqlx::query("SELECT id, at_ms, verdict, note FROM rulings WHERE contact = $1 AND program = $2")
-            .bind(contact)
-            .bind(program)
-            .fetch_all(&mut *self.writing.tx)
-            .await?;
-        Ok(Case {
-            leads: leads.iter().map(lead).collect::<Result<_, _>>()?,
-            conversions: conversions.iter().map(conversion).collect::<Result<_, _>>()?,
-            rulings: rulings.iter().map(ruling).collect::<Result<_, _>>()?,
-        })
+        let mut case = Case::default();
+        for row in &rows {
+            match row.try_get(0)? {
+                "lead" => case.leads.push(lead(row)?),
+                "conversion" => case.conversions.push(conversion(row)?),
+                _ => case.rulings.push(ruling(row)?),
+            }
+        }
+        Ok(case)
     }
 }
 
@@ -290,28 +292,28 @@ pub(super) fn money(amount: Option<i64>, currency: Option<&str>) -> Result<Optio
 }
 
 fn place(row: &AnyRow) -> Result<Place, CatalogError> {
-    Ok(Place { id: id(row, 0)?, at: Millis(row.try_get(1)?) })
+    Ok(Place { id: id(row, 1)?, at: Millis(row.try_get(2)?) })
 }
 
 fn lead(row: &AnyRow) -> Result<Lead, CatalogError> {
-    let credited: &str = row.try_get(2)?;
+    let credited: &str = row.try_get(3)?;
     let credited = serde_json::from_str(credited).map_err(|p| CatalogError::Corrupt(format!("`{credited}`: {p}")))?;
     Ok(Lead { place: place(row)?, credited })
 }
 
 fn conversion(row: &AnyRow) -> Result<Conversion, CatalogError> {
-    let all: i64 = row.try_get(6)?;
+    let all: i64 = row.try_get(7)?;
     Ok(Conversion {
         place: place(row)?,
-        event: row.try_get(2)?,
-        money: money(row.try_get(3)?, row.try_get(4)?)?,
-        refunded: row.try_get(5)?,
+        event: row.try_get(3)?,
+        money: money(row.try_get(4)?, row.try_get(5)?)?,
+        refunded: row.try_get(6)?,
         reversed: all > 0,
     })
 }
 
 fn ruling(row: &AnyRow) -> Result<Ruling, CatalogError> {
-    let word: &str = row.try_get(2)?;
+    let word: &str = row.try_get(3)?;
     let verdict = Verdict::from_word(word).ok_or_else(|| CatalogError::Corrupt(format!("`{word}` is no verdict")))?;
-    Ok(Ruling { place: place(row)?, verdict, note: row.try_get(3)? })
+    Ok(Ruling { place: place(row)?, verdict, note: row.try_get(5)? })
 }

@@ -13,6 +13,7 @@
 //! | `answer` | answers under an Idempotency-Key |
 //! | `look` | what others read: one, and pages of a list |
 //! | `group` | facts that wait share a transaction |
+//! | `seen` | what a transaction has read already |
 //! | `sums` | what reports are made of, brought up to date in the same transaction |
 //! | `figures` | what one referral adds to the sums |
 //! | `report` | the sums, asked |
@@ -32,6 +33,7 @@ mod followed;
 pub(super) mod group;
 mod look;
 pub mod report;
+pub(super) mod seen;
 pub(super) mod sums;
 
 pub use answer::{Answer, Answered};

@@ -287,19 +287,21 @@ async fn in_chunks<T>(
     (into, columns, conflict): (&str, usize, &str),
     bind: impl Fn(&T, &mut Binder),
 ) -> Result<(), CatalogError> {
-    for size in CHUNKS {
-        while let Some((chunk, rest)) = rows.split_at_checked(size) {
-            let values = |row: usize| {
-                let places: Vec<String> = (1..=columns).map(|at| format!("${}", row * columns + at)).collect();
-                format!("({})", places.join(", "))
-            };
-            let values: Vec<String> = (0..size).map(values).collect();
-            let sql = format!("{into} VALUES {} {conflict}", values.join(", "));
-            let mut row = Binder::default();
-            chunk.iter().for_each(|item| bind(item, &mut row));
-            sqlx::query_with(AssertSqlSafe(sql), row.arguments).execute(&mut *writing.tx).await?;
-            rows = rest;
-        }
+    while !rows.is_empty() {
+        // Full chunks stay prepared; what is left is prepared for once.
+        let size = rows.len().min(CHUNKS[0]);
+        let (chunk, rest) = rows.split_at(size);
+        let values = |row: usize| {
+            let places: Vec<String> = (1..=columns).map(|at| format!("${}", row * columns + at)).collect();
+            format!("({})", places.join(", "))
+        };
+        let values: Vec<String> = (0..size).map(values).collect();
+        let sql = format!("{into} VALUES {} {conflict}", values.join(", "));
+        let mut row = Binder::default();
+        chunk.iter().for_each(|item| bind(item, &mut row));
+        let query = sqlx::query_with(AssertSqlSafe(sql), row.arguments).persistent(CHUNKS.contains(&size));
+        query.execute(&mut *writing.tx).await?;
+        rows = rest;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@
 //! | `migrations/` | the schema, for analysts too: `event_log`, `reach`, `missing` are views to ask |
 //! | `record.rs` | an event to a row and back |
 //! | `sums.rs` | the sums that are not written yet |
+//! | `closed.rs` | coarse sums of days that are over |
 //! | `sink.rs` | writing |
 //! | `reports.rs` | reading |
 //! | `error.rs` | which errors are worth another try |
@@ -29,6 +30,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
 
+mod closed;
 mod error;
 mod lazy;
 mod record;
