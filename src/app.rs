@@ -47,6 +47,7 @@ pub(crate) mod reports;
 mod scrape;
 mod senders;
 mod sinks;
+mod uploads;
 mod workers;
 
 use addresses::Addresses;
@@ -151,7 +152,8 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
         owned("control listener", serve_http(control, api, stop.clone()), &stop, &ended),
         owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
-        owned("due rewards", release::follow(catalog.clone(), desk, stop.clone()), &stop, &ended),
+        owned("due rewards", release::follow(catalog.clone(), desk.clone(), stop.clone()), &stop, &ended),
+        owned("uploads", uploads::follow(desk.clone(), stop.clone()), &stop, &ended),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
         owned("webhooks", senders.webhooks.run(stop.clone()), &stop, &ended),
         owned("mail", senders.mailer.run(stop.clone()), &stop, &ended),

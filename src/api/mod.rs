@@ -34,6 +34,7 @@ use crate::{
 mod ads;
 mod auth;
 mod facts;
+mod inbound;
 mod items;
 mod links;
 pub mod ops;
@@ -44,6 +45,7 @@ mod referrals;
 mod reports;
 mod rewards;
 mod share_links;
+mod uploads;
 mod webhooks;
 
 #[cfg(test)]
@@ -92,6 +94,7 @@ impl std::fmt::Debug for ApiState {
     tags(
         (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "referrals"),
         (name = "rewards"), (name = "reports"), (name = "webhooks"),
+        (name = "inbound"), (name = "uploads"),
     )
 )]
 struct Description;
@@ -115,6 +118,8 @@ fn resources() -> OpenApiRouter<ApiState> {
         .merge(rewards::routes())
         .merge(reports::routes())
         .merge(webhooks::routes())
+        .merge(inbound::routes())
+        .merge(uploads::routes())
 }
 
 /// The whole API.
@@ -128,6 +133,7 @@ pub fn router(state: ApiState) -> Router {
     let token = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some("The admin token")).build();
     document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(token));
     guarded
+        .merge(inbound::public())
         .with_state(state)
         .merge(public.with_state(Arc::new(document)))
         .layer(DefaultBodyLimit::max(API_BODY_MAX_BYTES))
