@@ -45,9 +45,13 @@ fn main() -> ExitCode {
         assert!(answer.status < 300, "{method} {path}: {} {}", answer.status, answer.text());
         answer.json()
     };
-    call("PUT", "/v1/programs/spring", json!({"qualification": {"on": "event"}, "rewards": [
+    call(
+        "PUT",
+        "/v1/programs/spring",
+        json!({"qualification": {"on": "event"}, "rewards": [
         {"code": "welcome", "to": "both", "on": "qualification", "value": {"fixed": {"amount": 500, "currency": "EUR"}}},
-        {"code": "share", "to": "partner", "on": "sale", "recurring_months": 12, "value": {"percent": 1_000}}]}));
+        {"code": "share", "to": "partner", "on": "sale", "recurring_months": 12, "value": {"percent": 1_000}}]}),
+    );
     call("PUT", "/v1/inbound/stripe", json!({"kind": "stripe", "secrets": [SECRET]}));
     for email in ["ann@home.example", "bo@home.example"] {
         call("POST", "/v1/leads", json!({"program": "spring", "email": email, "partner": "abc123"}));
@@ -111,7 +115,8 @@ fn replay(server: &Server, replays: u64) -> BTreeMap<String, u64> {
                     if number >= 2 * replays {
                         return counts;
                     }
-                    let told = if number.is_multiple_of(2) { event(&mut client) } else { sale(&mut client, &token, number) };
+                    let told =
+                        if number.is_multiple_of(2) { event(&mut client) } else { sale(&mut client, &token, number) };
                     *counts.entry(told.to_owned()).or_default() += 1;
                 }
             })
@@ -143,7 +148,8 @@ fn event(client: &mut Client) -> &'static str {
 }
 
 fn sale(client: &mut Client, token: &str, number: u64) -> &'static str {
-    let body = json!({"email": "bo@home.example", "amount": 9_990, "currency": "EUR", "invoice_id": "sale_replay"}).to_string();
+    let body = json!({"email": "bo@home.example", "amount": 9_990, "currency": "EUR", "invoice_id": "sale_replay"})
+        .to_string();
     let authorization = format!("Bearer {token}");
     let key = format!("key-{}", number % 3);
     let mut headers = vec![("Authorization", authorization.as_str()), ("Content-Type", "application/json")];

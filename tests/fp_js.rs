@@ -22,7 +22,8 @@ fn it_remembers_fills_and_sends() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let script = std::fs::read_to_string(folder.join("src/edge/fp.js")).unwrap();
     let page = std::fs::read_to_string(folder.join("tests/support/page.js")).unwrap();
-    let node = Command::new("node").arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let node =
+        Command::new("node").arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut node = match node {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             eprintln!("left out: there is no `node` here (apt-get install nodejs)");

@@ -2,9 +2,9 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
 
-mod support;
 #[path = "support/stripe.rs"]
 mod stripe;
+mod support;
 
 use std::{net::SocketAddr, path::Path};
 
@@ -41,7 +41,10 @@ impl Business {
 
     fn rewards(&self) -> Vec<String> {
         let items = self.ok("GET", "/v1/rewards?limit=1000", &Value::Null)["items"].as_array().unwrap().clone();
-        items.iter().map(|reward| format!("{} {}", reward["owed"]["money"]["amount"], reward["state"].as_str().unwrap())).collect()
+        items
+            .iter()
+            .map(|reward| format!("{} {}", reward["owed"]["money"]["amount"], reward["state"].as_str().unwrap()))
+            .collect()
     }
 
     fn upload(&self, kind: &str, csv: &str) -> Response {
@@ -161,7 +164,12 @@ fn a_webhook_with_a_mapping_is_tried_and_then_believed() {
         (json!({"kind": "stripe", "secrets": [SECRET], "settings": {"porgram": "spring"}}), "settings"),
     ] {
         let answer = business.call("PUT", "/v1/inbound/wrong", &door);
-        assert_eq!((answer.status, answer.json()["errors"][0]["field"].clone()), (422, json!(field)), "{}", answer.text());
+        assert_eq!(
+            (answer.status, answer.json()["errors"][0]["field"].clone()),
+            (422, json!(field)),
+            "{}",
+            answer.text()
+        );
     }
 }
 
@@ -194,9 +202,13 @@ fn a_form_sends_leads_from_allowed_pages_and_nothing_of_them_is_in_the_journal()
     let unknown = from("https://shop.example", &lead("ann@home.example"));
     assert_eq!(unknown.status, 202, "{}", unknown.text());
     assert_eq!(unknown.header("access-control-allow-origin"), Some("https://shop.example"));
-    assert_eq!((unknown.header("access-control-allow-credentials"), unknown.header("vary")), (Some("true"), Some("Origin")));
+    assert_eq!(
+        (unknown.header("access-control-allow-credentials"), unknown.header("vary")),
+        (Some("true"), Some("Origin"))
+    );
     let known = from("https://shop.example", &lead("ann@home.example"));
-    let head = |answer: &Response| answer.headers.iter().filter(|(name, _)| name != "date").cloned().collect::<Vec<_>>();
+    let head =
+        |answer: &Response| answer.headers.iter().filter(|(name, _)| name != "date").cloned().collect::<Vec<_>>();
     assert_eq!((known.status, &known.body, head(&known)), (unknown.status, &unknown.body, head(&unknown)));
     assert_eq!(business.referrals(), 1);
     for origin in ["", "null", "https://evil.example", "http://shop.example", "https://shop.example.evil.example"] {
@@ -205,7 +217,8 @@ fn a_form_sends_leads_from_allowed_pages_and_nothing_of_them_is_in_the_journal()
     }
     let mut no_program = lead("eve@home.example");
     no_program["program"] = json!("nope");
-    let (answer, refused) = (from("https://shop.example", &no_program), from("https://evil.example", &lead("x@home.example")));
+    let (answer, refused) =
+        (from("https://shop.example", &no_program), from("https://evil.example", &lead("x@home.example")));
     assert_eq!((answer.status, answer.body), (403, refused.body), "a program that there is not answers the same");
     let mut trapped = lead("robot@home.example");
     trapped["trap"] = json!("http://spam.example");
@@ -216,11 +229,19 @@ fn a_form_sends_leads_from_allowed_pages_and_nothing_of_them_is_in_the_journal()
     assert_eq!((joined.status, joined.json()["errors"][0]["field"].clone()), (422, json!("external_id")));
     assert_eq!(from("https://shop.example", &lead("nobody")).json()["errors"][0]["field"], "email");
     assert_eq!(business.referrals(), 1, "neither refused nor trapped ones count");
-    let preflight = Client::connect(edge).unwrap().send("OPTIONS", "/e", &[("Origin", "https://shop.example")], b"").unwrap();
+    let preflight =
+        Client::connect(edge).unwrap().send("OPTIONS", "/e", &[("Origin", "https://shop.example")], b"").unwrap();
     assert_eq!((preflight.status, preflight.header("access-control-allow-methods")), (204, Some("POST")));
-    let limited = (0..40).map(|_| from("https://shop.example", &lead("ann@home.example"))).find(|answer| answer.status == 429);
+    let limited =
+        (0..40).map(|_| from("https://shop.example", &lead("ann@home.example"))).find(|answer| answer.status == 429);
     assert!(limited.expect("a limit").header("retry-after").is_some());
-    rows(business.folder.path(), 1 + usize::try_from(metric(business.server.ops, "fingerpost_form_leads_total{result=\"taken\"} ").unwrap() as i64).unwrap());
+    rows(
+        business.folder.path(),
+        1 + usize::try_from(
+            metric(business.server.ops, "fingerpost_form_leads_total{result=\"taken\"} ").unwrap() as i64
+        )
+        .unwrap(),
+    );
     for folder in ["journal"] {
         assert!(!holds(&business.folder.path().join(folder), "home.example"), "an e-mail address in {folder}");
     }
@@ -245,16 +266,27 @@ fn an_uploaded_file_is_worked_off_line_by_line_and_again_without_effect() {
     let id = kept.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(kept.header("location"), Some(format!("/v1/uploads/{id}").as_str()));
     let done = business.worked_off(&id);
-    let counts = |upload: &Value| ["lines_done", "taken", "known", "refused"].map(|field| upload[field].as_i64().unwrap());
+    let counts =
+        |upload: &Value| ["lines_done", "taken", "known", "refused"].map(|field| upload[field].as_i64().unwrap());
     assert_eq!((counts(&done), &done["bytes_done"]), ([4, 2, 0, 2], &json!(LEADS.len())));
     assert_eq!(business.referrals(), 2);
     let authorization = format!("Bearer {}", business.server.token());
-    let refused = Client::connect(business.server.control).unwrap().send("GET", &format!("/v1/uploads/{id}/refused"), &[("Authorization", &authorization)], b"").unwrap();
+    let refused = Client::connect(business.server.control)
+        .unwrap()
+        .send("GET", &format!("/v1/uploads/{id}/refused"), &[("Authorization", &authorization)], b"")
+        .unwrap();
     let text = refused.text();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "program,email,partner,first_name,reason");
-    assert!(lines[1].starts_with("spring,nobody,abc123,'=B,") && lines[1].contains("line 3: email: `nobody`"), "{text}");
-    assert!(lines[2].starts_with("nope,c@home.example,abc123,C,") && lines[2].contains("line 4: program: there is no program"), "{text}");
+    assert!(
+        lines[1].starts_with("spring,nobody,abc123,'=B,") && lines[1].contains("line 3: email: `nobody`"),
+        "{text}"
+    );
+    assert!(
+        lines[2].starts_with("nope,c@home.example,abc123,C,")
+            && lines[2].contains("line 4: program: there is no program"),
+        "{text}"
+    );
     // The mended file of refused lines, and the same file again.
     let again = business.upload("leads", LEADS).json();
     assert_eq!(counts(&business.worked_off(again["id"].as_str().unwrap())), [4, 0, 2, 2]);
@@ -273,7 +305,12 @@ fn an_uploaded_file_is_worked_off_line_by_line_and_again_without_effect() {
     }
     let authorized = [("Authorization", authorization.as_str()), ("Content-Type", "text/csv"), ("Expect", "")];
     let large = vec![b'x'; 16 * 1024 * 1024 + 1];
-    let answer = Client::connect(business.server.control).unwrap().send("POST", "/v1/uploads?kind=leads", &authorized[..2], &large);
+    let answer = Client::connect(business.server.control).unwrap().send(
+        "POST",
+        "/v1/uploads?kind=leads",
+        &authorized[..2],
+        &large,
+    );
     assert!(answer.map_or(true, |answer| answer.status == 413), "too large");
     assert_eq!(business.ok("GET", "/v1/uploads", &Value::Null)["items"].as_array().unwrap().len(), 3);
 }
@@ -328,7 +365,10 @@ fn a_file_is_imported_from_the_command_line() {
     };
     let leads = write("leads.csv", LEADS);
     let error = fails(folder, &["import", "leads", &leads]);
-    assert!(error.contains("2 of 4 lines are bad, nothing was imported") && error.contains("line 3: email: `nobody`"), "{error}");
+    assert!(
+        error.contains("2 of 4 lines are bad, nothing was imported") && error.contains("line 3: email: `nobody`"),
+        "{error}"
+    );
     assert!(error.contains("line 4: program: there is no program `nope`"), "{error}");
     assert_eq!(business.referrals(), 0);
     let tried = run(folder, &["import", "leads", &leads, "--skip-bad", "--dry-run"]);
@@ -341,7 +381,10 @@ fn a_file_is_imported_from_the_command_line() {
     assert_eq!(business.referrals(), 2);
     let refused = std::fs::read_to_string(format!("{leads}.refused.csv")).unwrap();
     assert!(refused.starts_with("program,email,partner,first_name,reason\n"), "{refused}");
-    let sales = write("sales.csv", "email,amount,currency,invoice_id,event\na@home.example,1000,EUR,in_1,sale\nd@home.example,2000,EUR,,sale\n");
+    let sales = write(
+        "sales.csv",
+        "email,amount,currency,invoice_id,event\na@home.example,1000,EUR,in_1,sale\nd@home.example,2000,EUR,,sale\n",
+    );
     for told in ["2 conversions imported, 0 were", "0 conversions imported, 2 were"] {
         let answer = run(folder, &["import", "conversions", &sales]);
         assert!(answer.contains(told), "{answer}");
@@ -357,9 +400,21 @@ fn a_file_is_imported_from_the_command_line() {
 #[test]
 fn a_card_is_known_again_by_a_hash() {
     let business = Business::open();
-    business.ok("POST", "/v1/conversions", &json!({"email": "a@home.example", "invoice_id": "1", "payment_fingerprint": "Xt5EWLLDS7FJjR1c"}));
-    business.ok("POST", "/v1/conversions", &json!({"email": "b@home.example", "invoice_id": "2", "payment_fingerprint": "Xt5EWLLDS7FJjR1c"}));
-    business.ok("POST", "/v1/conversions", &json!({"email": "c@home.example", "invoice_id": "3", "payment_fingerprint": "another"}));
+    business.ok(
+        "POST",
+        "/v1/conversions",
+        &json!({"email": "a@home.example", "invoice_id": "1", "payment_fingerprint": "Xt5EWLLDS7FJjR1c"}),
+    );
+    business.ok(
+        "POST",
+        "/v1/conversions",
+        &json!({"email": "b@home.example", "invoice_id": "2", "payment_fingerprint": "Xt5EWLLDS7FJjR1c"}),
+    );
+    business.ok(
+        "POST",
+        "/v1/conversions",
+        &json!({"email": "c@home.example", "invoice_id": "3", "payment_fingerprint": "another"}),
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let hashes: Vec<String> = runtime.block_on(async {
         sqlx::any::install_default_drivers();

@@ -3,9 +3,9 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
 
-mod support;
 #[path = "support/stripe.rs"]
 mod stripe;
+mod support;
 
 use std::{
     path::{Path, PathBuf},
@@ -34,10 +34,13 @@ fn blocks(recipe: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
-        let Some(mark) = line.strip_prefix("<!-- recipe: ").and_then(|rest| rest.strip_suffix(" -->")) else { continue };
+        let Some(mark) = line.strip_prefix("<!-- recipe: ").and_then(|rest| rest.strip_suffix(" -->")) else {
+            continue;
+        };
         let mut words = mark.split(' ').map(str::to_owned);
         let (recipe, file) = (words.next().unwrap(), words.next());
-        let language = lines.next().and_then(|line| line.strip_prefix("```")).expect("a block behind its mark").to_owned();
+        let language =
+            lines.next().and_then(|line| line.strip_prefix("```")).expect("a block behind its mark").to_owned();
         let text: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
         blocks.push(Block { recipe, file, language, text: text.join("\n") + "\n" });
     }
@@ -56,8 +59,12 @@ impl Kitchen {
         let folder = tempfile::tempdir().unwrap();
         let server = Server::start(&folder.path().join("DATA"), &Options::default().demo()).unwrap();
         let kitchen = Kitchen { folder, server };
-        kitchen.ok("PUT", "/v1/programs/spring", &json!({"qualification": {"on": "event", "event": "sale"}, "rewards": [
-            {"code": "share", "to": "partner", "on": "sale", "recurring_months": 12, "value": {"percent": 1_000}}]}));
+        kitchen.ok(
+            "PUT",
+            "/v1/programs/spring",
+            &json!({"qualification": {"on": "event", "event": "sale"}, "rewards": [
+            {"code": "share", "to": "partner", "on": "sale", "recurring_months": 12, "value": {"percent": 1_000}}]}),
+        );
         kitchen
     }
 
@@ -103,7 +110,10 @@ impl Kitchen {
 
     fn rewards(&self) -> Vec<String> {
         let items = self.ok("GET", "/v1/rewards?limit=100", &Value::Null)["items"].as_array().unwrap().clone();
-        items.iter().map(|reward| format!("{} {}", reward["owed"]["money"]["amount"], reward["state"].as_str().unwrap())).collect()
+        items
+            .iter()
+            .map(|reward| format!("{} {}", reward["owed"]["money"]["amount"], reward["state"].as_str().unwrap()))
+            .collect()
     }
 
     fn referrals(&self) -> usize {
@@ -171,7 +181,11 @@ fn ready_mappings() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let Some(name) = name.strip_suffix(".json").filter(|name| !name.ends_with(".sample")) else { continue };
         let door = std::fs::read_to_string(&path).unwrap();
-        assert!(kitchen.call("PUT", &format!("/v1/inbound/{name}-raw"), &serde_json::from_str(&door).unwrap()).status == 422, "a secret is needed");
+        assert!(
+            kitchen.call("PUT", &format!("/v1/inbound/{name}-raw"), &serde_json::from_str(&door).unwrap()).status
+                == 422,
+            "a secret is needed"
+        );
         let door = door.replace("SECRET", "0123456789abcdef0123").replace("PROGRAM", "spring");
         kitchen.ok("PUT", &format!("/v1/inbound/{name}"), &serde_json::from_str(&door).unwrap());
         let sample = std::fs::read_to_string(path.with_file_name(format!("{name}.sample.json"))).unwrap();

@@ -137,8 +137,7 @@ async fn put(State(state): State<ApiState>, Path(name): Path<String>, body: Obje
         let problem = "is missing: without a secret nobody is believed";
         return Err(Problem::invalid(vec![Mistake::new("secrets", problem)]));
     }
-    let (door, created) =
-        state.catalog.put_inbound(&name, door.kind(), &door.settings(), secrets.as_deref()).await?;
+    let (door, created) = state.catalog.put_inbound(&name, door.kind(), &door.settings(), secrets.as_deref()).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(door)).into_response())
 }
@@ -190,7 +189,8 @@ fn secrets(list: &[Value]) -> Result<Vec<Secret>, String> {
         return Err(format!("give 1 to {INBOUND_SECRETS_MAX} of them"));
     }
     let fits = |secret: &str| {
-        (INBOUND_SECRET_MIN_BYTES..=INBOUND_SECRET_MAX_BYTES).contains(&secret.len()) && secret.bytes().all(|b| b.is_ascii_graphic())
+        (INBOUND_SECRET_MIN_BYTES..=INBOUND_SECRET_MAX_BYTES).contains(&secret.len())
+            && secret.bytes().all(|b| b.is_ascii_graphic())
     };
     let secret = |value: &Value| value.as_str().filter(|secret| fits(secret)).map(Secret::new);
     list.iter().map(secret).collect::<Option<_>>().ok_or_else(|| {

@@ -119,7 +119,8 @@ impl Catalog {
     }
 
     pub async fn inbound(&self, name: &Code) -> Result<InboundDoor, CatalogError> {
-        let rows = self.rows(sqlx::query(AssertSqlSafe(format!("{SELECT} WHERE name = $1"))).bind(name.to_string())).await?;
+        let rows =
+            self.rows(sqlx::query(AssertSqlSafe(format!("{SELECT} WHERE name = $1"))).bind(name.to_string())).await?;
         door(rows.first().ok_or_else(|| not_found(name))?)
     }
 

@@ -163,7 +163,9 @@ impl Entity for Program {
 
 /// An origin as browsers write it (RFC 6454 §6.2): scheme, host, and port where it is not the scheme's own.
 fn origin(text: &str) -> Result<String, String> {
-    let wrong = || "is not an origin: write it like https://shop.example, without a path and without a slash at the end".to_owned();
+    let wrong = || {
+        "is not an origin: write it like https://shop.example, without a path and without a slash at the end".to_owned()
+    };
     let url = url::Url::parse(text).map_err(|_| wrong())?;
     let origin = url.origin().ascii_serialization();
     let plain = matches!(url.scheme(), "http" | "https") && text.to_ascii_lowercase() == origin;

@@ -88,13 +88,7 @@ impl Desk {
     }
 
     /// An event of somebody else: its facts and the note that it came are one transaction, so it has its effect once.
-    pub async fn inbound(
-        &self,
-        endpoint: &Code,
-        event: &str,
-        kind: &str,
-        deeds: &[Deed],
-    ) -> Result<Effect, DeskError> {
+    pub async fn inbound(&self, endpoint: &Code, event: &str, kind: &str, deeds: &[Deed]) -> Result<Effect, DeskError> {
         if self.catalog.knows_inbound_event(endpoint, event).await? {
             return Ok(Effect::Again);
         }
@@ -132,7 +126,11 @@ impl Desk {
     pub async fn import(&self, lines: &[Line], dry_run: bool) -> Result<Lines, DeskError> {
         let mut record = self.catalog.record().await?;
         let done = self.take_lines(&mut record, lines).await?;
-        if dry_run { record.rollback().await? } else { record.commit().await? }
+        if dry_run {
+            record.rollback().await?;
+        } else {
+            record.commit().await?;
+        }
         Ok(done)
     }
 

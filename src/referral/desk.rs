@@ -10,16 +10,16 @@ use serde_json::json;
 use super::{
     evidence::{Evidence, judge},
     follow::{self, follow},
-    once::{Once, answered, finish},
     further::{fingerprint, known_lead, payment_name, rematch, tell_further},
+    once::{Once, answered, finish},
     told::{STANDING_API, Sum, ToldConversion, ToldLead, ToldRefund, Whose},
 };
 use crate::{
     catalog::{
         Catalog, CatalogError, Mistake,
         record::{
-            Answer, ContactId, ConversionRow, FOR_GOOD, Known, LeadRow, Recording, ReferralRow, RefundRow, RewardRow, RulingRow,
-            Told,
+            Answer, ContactId, ConversionRow, FOR_GOOD, Known, LeadRow, Recording, ReferralRow, RefundRow, RewardRow,
+            RulingRow, Told,
         },
     },
     core::{
@@ -257,11 +257,7 @@ impl Desk {
         finish(record, once, if answer.again { 200 } else { 201 }, &answer).await
     }
 
-    pub(super) async fn take_refund(
-        &self,
-        record: &mut Recording,
-        told: &ToldRefund,
-    ) -> Result<FactAnswer, DeskError> {
+    pub(super) async fn take_refund(&self, record: &mut Recording, told: &ToldRefund) -> Result<FactAnswer, DeskError> {
         let (invoice, mut concerned) = payment_name(record, Some(&told.invoice), &told.payment, None).await?;
         let for_good = told.sum == Sum::ForGood;
         let row = RefundRow {

@@ -206,11 +206,19 @@ impl ToldLead {
 }
 
 impl ToldConversion {
-    pub const FIELDS: &'static [&'static str] =
-        &[
-            "referral", "email", "external_id", "token", "program", "event", "amount", "currency", "invoice_id",
-            "payment_fingerprint", "at",
-        ];
+    pub const FIELDS: &'static [&'static str] = &[
+        "referral",
+        "email",
+        "external_id",
+        "token",
+        "program",
+        "event",
+        "amount",
+        "currency",
+        "invoice_id",
+        "payment_fingerprint",
+        "at",
+    ];
 
     pub fn read(object: Map<String, Value>, source: &str) -> Result<ToldConversion, Vec<Mistake>> {
         whole(object, Self::FIELDS, |reader| {

@@ -115,7 +115,15 @@ mod tests {
     #[test]
     fn steps_of_any_size_read_the_same_lines() {
         for end in ["\n", "\r\n"] {
-            let text = ["\u{feff}program,email,first_name", "spring,a@home.example,\"two", "lines\"", "", "spring,b@home.example,B", "spring,nobody,C", "spring,d@home.example,D"];
+            let text = [
+                "\u{feff}program,email,first_name",
+                "spring,a@home.example,\"two",
+                "lines\"",
+                "",
+                "spring,b@home.example,B",
+                "spring,nobody,C",
+                "spring,d@home.example,D",
+            ];
             let file = text.join(end) + end;
             let beginning = begin(UploadKind::Leads, &file).unwrap();
             assert_eq!(beginning.header, ["program", "email", "first_name"]);
@@ -142,7 +150,9 @@ mod tests {
 
     #[test]
     fn a_first_line_that_cannot_be_used_is_refused() {
-        for (file, part) in [("", "is missing"), ("email\nx@y.example\n", "`program` is missing"), ("program,mail\n", "no column")] {
+        for (file, part) in
+            [("", "is missing"), ("email\nx@y.example\n", "`program` is missing"), ("program,mail\n", "no column")]
+        {
             let mistake = begin(UploadKind::Leads, file).unwrap_err();
             assert!(mistake.field == "line 1" && mistake.problem.contains(part), "{mistake:?}");
         }

@@ -225,7 +225,11 @@ impl Recording {
 
     /// A refund that is told as a growing sum, or as nothing after all (0, for good): it replaces what was told under its
     /// name. Gives by how much it has grown; `None`: not at all.
-    pub async fn refund_in_all(&mut self, told: &RefundRow, for_good: bool) -> Result<Option<Option<i64>>, CatalogError> {
+    pub async fn refund_in_all(
+        &mut self,
+        told: &RefundRow,
+        for_good: bool,
+    ) -> Result<Option<Option<i64>>, CatalogError> {
         let row = sqlx::query("SELECT amount, digest FROM refunds WHERE id = $1")
             .bind(told.id.to_string())
             .fetch_optional(&mut *self.writing.tx)

@@ -39,7 +39,8 @@ impl Recording {
             .bind(fresh)
             .execute(&mut *self.writing.tx)
             .await?;
-        let row = sqlx::query("SELECT value FROM meta WHERE name = 'hash_key'").fetch_one(&mut *self.writing.tx).await?;
+        let row =
+            sqlx::query("SELECT value FROM meta WHERE name = 'hash_key'").fetch_one(&mut *self.writing.tx).await?;
         Ok(row.try_get(0)?)
     }
 }

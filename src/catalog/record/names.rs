@@ -8,7 +8,12 @@ use std::collections::BTreeSet;
 
 use sqlx::Row;
 
-use super::{super::CatalogError, Recording, contact::{ContactId, Known, id}, fact::ConversionRow};
+use super::{
+    super::CatalogError,
+    Recording,
+    contact::{ContactId, Known, id},
+    fact::ConversionRow,
+};
 use crate::core::fact::FactId;
 
 /// One way in which a person was named.
@@ -40,8 +45,6 @@ impl NameKind {
         }
     }
 }
-
-
 
 /// A payment's names in the order in which one of them is chosen: an invoice, a payment intent, a charge, anything else.
 fn class(name: &str) -> usize {
@@ -219,7 +222,9 @@ impl Recording {
         let mut concerned = BTreeSet::new();
         concerned.extend(self.contact_of_invoice(before).await?);
         concerned.extend(self.contact_of_invoice(now).await?);
-        let told = |row: Option<sqlx::any::AnyRow>| row.map(|row| Ok::<_, CatalogError>((id(&row, 0)?, row.try_get::<i64, _>(1)?)));
+        let told = |row: Option<sqlx::any::AnyRow>| {
+            row.map(|row| Ok::<_, CatalogError>((id(&row, 0)?, row.try_get::<i64, _>(1)?)))
+        };
         let mut found = Vec::new();
         for invoice in [before, now] {
             let row = sqlx::query("SELECT id, standing FROM conversions WHERE invoice = $1")
@@ -239,15 +244,14 @@ impl Recording {
                 "DELETE FROM conversion_names WHERE conversion = $1 AND $1 <> $2 \
                  AND NOT EXISTS (SELECT 1 FROM conversions WHERE id = $1 AND told_by = 'names')",
             ] {
-                sqlx::query(sql)
-                    .bind(stays.to_string())
-                    .bind(goes.to_string())
-                    .execute(&mut *self.writing.tx)
-                    .await?;
+                sqlx::query(sql).bind(stays.to_string()).bind(goes.to_string()).execute(&mut *self.writing.tx).await?;
             }
             self.give_by_names(stays).await?;
         }
-        for sql in ["UPDATE conversions SET invoice = $2 WHERE invoice = $1", "UPDATE refunds SET invoice = $2 WHERE invoice = $1"] {
+        for sql in [
+            "UPDATE conversions SET invoice = $2 WHERE invoice = $1",
+            "UPDATE refunds SET invoice = $2 WHERE invoice = $1",
+        ] {
             sqlx::query(sql).bind(before.to_owned()).bind(now.to_owned()).execute(&mut *self.writing.tx).await?;
         }
         concerned.extend(self.contact_of_invoice(now).await?);

@@ -3,7 +3,8 @@
 use super::*;
 use crate::{
     catalog::record::{
-        Answer, Answered, ConversionRow, Inbound, Known, LeadRow, Name, NameKind, Person, ReferralRow, RefundRow, RewardRow, RulingRow, Told,
+        Answer, Answered, ConversionRow, Inbound, Known, LeadRow, Name, NameKind, Person, ReferralRow, RefundRow,
+        RewardRow, RulingRow, Told,
     },
     core::{
         code::Code,
@@ -129,7 +130,14 @@ pub(super) async fn fill(catalog: &Catalog) {
     let upload = catalog.create_upload(kind, &["email".to_owned()], file, 6).await.unwrap();
     let mut record = catalog.record().await.unwrap();
     let refused = uploads::RefusedLine { line: 2, reason: "email".to_owned(), cells: vec!["no".to_owned()] };
-    let step = uploads::UploadStep { from: 6, to: 9, line: 3, refused: vec![refused.clone()], done: true, ..Default::default() };
+    let step = uploads::UploadStep {
+        from: 6,
+        to: 9,
+        line: 3,
+        refused: vec![refused.clone()],
+        done: true,
+        ..Default::default()
+    };
     assert!(record.upload_step(&upload.id, &step).await.unwrap());
     assert!(!record.upload_step(&upload.id, &step).await.unwrap(), "somebody has done it");
     record.commit().await.unwrap();

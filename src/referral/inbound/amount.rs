@@ -11,7 +11,9 @@ pub fn decimal(text: &str, currency: Currency) -> Result<Money, String> {
     let digits = currency.exponent() as usize;
     let wrong = || {
         let example = Money::new(1_999, currency);
-        format!("`{text}` is not an amount in {currency}: write it like {example}, without the currency and without separators")
+        format!(
+            "`{text}` is not an amount in {currency}: write it like {example}, without the currency and without separators"
+        )
     };
     let (whole, rest) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
     let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
@@ -28,7 +30,8 @@ pub fn decimal(text: &str, currency: Currency) -> Result<Money, String> {
 
 /// Whole minor units.
 pub fn minor(text: &str, currency: Currency) -> Result<Money, String> {
-    let wrong = || format!("`{text}` is not a whole number of minor units (1999 for 19.99): or say that amounts are decimal");
+    let wrong =
+        || format!("`{text}` is not a whole number of minor units (1999 for 19.99): or say that amounts are decimal");
     sane(text.trim().parse().map_err(|_| wrong())?, currency).ok_or_else(wrong)
 }
 
@@ -80,7 +83,7 @@ mod tests {
             ("1999.00", "JPY", 1_999),
             ("1.5", "KWD", 1_500),
             // As a float it is 90071992547409.92: one minor unit more or less is another amount.
-            ("90071992547409.93", "EUR", 9_007_199_254_740_993 ),
+            ("90071992547409.93", "EUR", 9_007_199_254_740_993),
         ] {
             let wanted = Money::new(amount, currency(code));
             if wanted.is_sane() {
@@ -90,8 +93,17 @@ mod tests {
             }
         }
         for (text, code) in [
-            ("19,99", "EUR"), ("-1", "EUR"), ("1e3", "EUR"), ("", "EUR"), (".5", "EUR"), ("5.", "EUR"), ("19.999", "EUR"), ("1.5", "JPY"),
-            ("1 000", "EUR"), ("99999999999999999999", "EUR"), ("٣", "EUR"),
+            ("19,99", "EUR"),
+            ("-1", "EUR"),
+            ("1e3", "EUR"),
+            ("", "EUR"),
+            (".5", "EUR"),
+            ("5.", "EUR"),
+            ("19.999", "EUR"),
+            ("1.5", "JPY"),
+            ("1 000", "EUR"),
+            ("99999999999999999999", "EUR"),
+            ("٣", "EUR"),
         ] {
             assert!(decimal(text, currency(code)).is_err(), "{text}");
         }

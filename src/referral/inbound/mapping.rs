@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     catalog::Mistake,
-    core::{limits::INBOUND_FACTS_MAX, money::{Currency, Money}},
+    core::{
+        limits::INBOUND_FACTS_MAX,
+        money::{Currency, Money},
+    },
 };
 
 /// What a door is set to.
@@ -105,7 +108,7 @@ impl Settings {
             if !known.contains(&field.as_str()) && !helper {
                 mistakes.push(Mistake::new(place(), format!("there is no such field: known are {}", known.join(", "))));
             }
-            if from.is.is_some() == !from.first.is_empty() {
+            if from.is.is_some() != from.first.is_empty() {
                 mistakes.push(Mistake::new(place(), "give a path, or paths in `first`, or a fixed value in `is`"));
             }
             let wanted = match from.form {
@@ -118,7 +121,10 @@ impl Settings {
             }
         }
         if settings.decimal() && !settings.fields.contains_key("currency") {
-            mistakes.push(Mistake::new("settings.fields.currency", "is missing: decimal amounts need it, to know their digits"));
+            mistakes.push(Mistake::new(
+                "settings.fields.currency",
+                "is missing: decimal amounts need it, to know their digits",
+            ));
         }
         if mistakes.is_empty() { Ok(settings) } else { Err(mistakes) }
     }
@@ -143,7 +149,8 @@ pub fn read(endpoint: &str, body: &[u8], settings: &Settings) -> Result<Vec<Even
     let text = std::str::from_utf8(body).map_err(|_| wrong("is not UTF-8".to_owned()))?;
     let whole: &RawValue = serde_json::from_str(text).map_err(|error| wrong(format!("is not JSON: {error}")))?;
     let place = if settings.each.is_empty() { Some(whole) } else { find(whole, &settings.each) };
-    let place = place.ok_or_else(|| vec![Mistake::new(&settings.each, "is not there: it should hold a list of facts")])?;
+    let place =
+        place.ok_or_else(|| vec![Mistake::new(&settings.each, "is not there: it should hold a list of facts")])?;
     let items = if place.get().starts_with('[') {
         serde_json::from_str::<Vec<&RawValue>>(place.get()).map_err(|error| wrong(error.to_string()))?
     } else {
@@ -276,12 +283,12 @@ mod tests {
 
     use super::*;
 
-    fn settings(json: Value) -> Settings {
+    fn settings(json: &Value) -> Settings {
         Settings::read(json.as_object().unwrap().clone()).unwrap()
     }
 
     fn deal() -> Settings {
-        settings(json!({
+        settings(&json!({
             "auth": {"by": "header"}, "fact": "conversion", "id": "/eventId", "only": {"deal.stage": ["closedwon"]},
             "fields": {
                 "email": {"first": ["/contact/email", "contact.mail"]},
@@ -295,7 +302,9 @@ mod tests {
 
     fn told(settings: &Settings, body: &Value) -> Result<ToldConversion, Vec<String>> {
         let events = read("crm", body.to_string().as_bytes(), settings);
-        let events = events.map_err(|mistakes| mistakes.into_iter().map(|m| format!("{}: {}", m.field, m.problem)).collect::<Vec<_>>())?;
+        let events = events.map_err(|mistakes| {
+            mistakes.into_iter().map(|m| format!("{}: {}", m.field, m.problem)).collect::<Vec<_>>()
+        })?;
         match events.into_iter().next().unwrap().deeds.pop() {
             Some(Deed::Conversion(told)) => Ok(*told),
             other => Err(vec![format!("{other:?}")]),
@@ -319,7 +328,9 @@ mod tests {
     #[test]
     fn numbers_are_taken_digit_by_digit() {
         // As a float 0.07 + … may become another cent; and a long one loses digits.
-        for (written, amount) in [("0.07", 7), ("19.99", 1_999), ("1.10", 110), ("9007199254740.93", 900_719_925_474_093)] {
+        for (written, amount) in
+            [("0.07", 7), ("19.99", 1_999), ("1.10", 110), ("9007199254740.93", 900_719_925_474_093)]
+        {
             let text = body().to_string().replace("\"1999.90\"", written);
             let events = read("crm", text.as_bytes(), &deal()).unwrap();
             let Some(Deed::Conversion(told)) = events[0].deeds.first() else { panic!("a conversion") };
@@ -348,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_body_may_hold_several() {
-        let lead = settings(json!({"auth": {"by": "path"}, "fact": "lead", "each": "/data/items",
+        let lead = settings(&json!({"auth": {"by": "path"}, "fact": "lead", "each": "/data/items",
             "fields": {"program": {"is": "spring"}, "email": "/a~1b"}}));
         let body = r#"{"data": {"items": [{"a/b": "x@home.example"}, {"a/b": "y@home.example"}]}}"#;
         let events = read("crm", body.as_bytes(), &lead).unwrap();

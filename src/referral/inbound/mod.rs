@@ -59,9 +59,9 @@ impl Door {
     /// Reads the settings of a kind; all mistakes at once.
     pub fn read(kind: &str, settings: Map<String, Value>) -> Result<Door, Vec<Mistake>> {
         match kind {
-            "stripe" => serde_json::from_value(Value::Object(settings)).map(Door::Stripe).map_err(|error| {
-                vec![Mistake::new("settings", format!("is not as it should be: {error}"))]
-            }),
+            "stripe" => serde_json::from_value(Value::Object(settings))
+                .map(Door::Stripe)
+                .map_err(|error| vec![Mistake::new("settings", format!("is not as it should be: {error}"))]),
             "generic" => mapping::Settings::read(settings).map(|settings| Door::Generic(Box::new(settings))),
             other => {
                 let problem = format!("`{other}` is not known: use one of {}", KINDS.join(", "));

@@ -9,7 +9,11 @@ use super::super::{
     deed::Deed,
     told::{self, ToldConversion, ToldLead},
 };
-use crate::catalog::{Mistake, sheet::{REASON, restore}, uploads::UploadKind};
+use crate::catalog::{
+    Mistake,
+    sheet::{REASON, restore},
+    uploads::UploadKind,
+};
 
 /// Ways to say whose a conversion is: one of them in a file.
 const WHOSE: &[&str] = &["referral", "external_id", "email", "token"];
@@ -42,7 +46,7 @@ impl Header {
         let has = |field: &&str| fields.contains(field);
         match kind {
             UploadKind::Leads if !has(&"program") => Err("the column `program` is missing".to_owned()),
-            UploadKind::Leads if !WHO.iter().any(|who| has(who)) => {
+            UploadKind::Leads if !WHO.iter().any(&has) => {
                 Err(format!("nobody is named: give a column {}", WHO.join(" or ")))
             }
             UploadKind::Conversions => match WHOSE.iter().filter(|whose| has(whose)).count() {
@@ -135,6 +139,8 @@ mod tests {
         assert_eq!(fields(&["nobody", "19.99", "EURO", "yesterday"]), ["email", "amount", "currency", "at"]);
         assert_eq!(fields(&["a@home.example", "5"]), ["line"]);
         let deed = header.read(&record(&["'=a@home.example", "5", "EUR", ""]));
-        assert!(matches!(deed, Ok(Deed::Conversion(told)) if told.money.unwrap().amount == 5 && told.invoice.is_some()));
+        assert!(
+            matches!(deed, Ok(Deed::Conversion(told)) if told.money.unwrap().amount == 5 && told.invoice.is_some())
+        );
     }
 }

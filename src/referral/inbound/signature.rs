@@ -15,9 +15,13 @@ pub enum SignatureError {
     Missing(String),
     #[error("{0}: is not written as it should be")]
     Malformed(String),
-    #[error("{0}: its time is more than {SIGNATURE_TOLERANCE_SECONDS} seconds from ours: set the clocks, and send what is older anew")]
+    #[error(
+        "{0}: its time is more than {SIGNATURE_TOLERANCE_SECONDS} seconds from ours: set the clocks, and send what is older anew"
+    )]
     Stale(String),
-    #[error("{0}: fits none of the secrets of this endpoint: give it the sender's one, and pass the body on as it came")]
+    #[error(
+        "{0}: fits none of the secrets of this endpoint: give it the sender's one, and pass the body on as it came"
+    )]
     Wrong(String),
     #[error("this endpoint has no secret yet: nobody is believed")]
     NoSecret,
@@ -55,9 +59,10 @@ pub fn stripe(header: Option<&str>, body: &[u8], secrets: &[Secret], now: Millis
     }
     let time = time.filter(|_| !signatures.is_empty()).ok_or_else(|| SignatureError::Malformed(name()))?;
     let message = [time.as_bytes(), b".", body].concat();
-    let fits = signatures.iter().filter_map(|hex| decode(hex, Encoding::Hex)).any(|tag| {
-        secrets.iter().any(|secret| verify(Algorithm::Sha256, secret, &message, &tag))
-    });
+    let fits = signatures
+        .iter()
+        .filter_map(|hex| decode(hex, Encoding::Hex))
+        .any(|tag| secrets.iter().any(|secret| verify(Algorithm::Sha256, secret, &message, &tag)));
     if !fits {
         return Err(SignatureError::Wrong(name()));
     }
@@ -241,7 +246,8 @@ mod tests {
             }
         }
         let good = stripe_header("whsec_new", now, body);
-        let tag = |header: &str, body: &[u8], secrets: &[Secret]| stripe(Some(header), body, secrets, NOW).unwrap_err().tag();
+        let tag =
+            |header: &str, body: &[u8], secrets: &[Secret]| stripe(Some(header), body, secrets, NOW).unwrap_err().tag();
         assert_eq!(tag(&good, br#"{"id":"evt_2"}"#, &both), "wrong");
         assert_eq!(tag(&good, body, &secrets(&["whsec_other"])), "wrong");
         assert_eq!(tag(&good.replace(&format!("t={now}"), &format!("t={}", now + 1)), body, &both), "wrong");
@@ -262,9 +268,13 @@ mod tests {
         let sha1 = data_encoding::HEXUPPER.encode(signed(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, "second", body).as_ref());
         let sha256 = data_encoding::BASE64.encode(signed(hmac::HMAC_SHA256, "first-secret", body).as_ref());
         let timed = data_encoding::HEXLOWER.encode(signed(hmac::HMAC_SHA512, "second", b"1772366400.{}").as_ref());
-        let hub = auth(serde_json::json!({"by": "hmac", "header": "X-Hub-Signature", "algorithm": "sha1", "prefix": "sha1="}));
+        let hub = auth(
+            serde_json::json!({"by": "hmac", "header": "X-Hub-Signature", "algorithm": "sha1", "prefix": "sha1="}),
+        );
         let plain = auth(serde_json::json!({"by": "hmac", "header": "X-Signature", "encoding": "base64"}));
-        let time = auth(serde_json::json!({"by": "hmac", "header": "X-Signature", "algorithm": "sha512", "timestamp_header": "X-Time"}));
+        let time = auth(
+            serde_json::json!({"by": "hmac", "header": "X-Signature", "algorithm": "sha512", "timestamp_header": "X-Time"}),
+        );
         let header = auth(serde_json::json!({"by": "header"}));
         let path = auth(serde_json::json!({"by": "path"}));
         let check = |auth: &Auth, headers: &[(&str, &str)], path: Option<&str>, body: &[u8]| {

@@ -20,10 +20,26 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{super::{deed::Deed, told::{Further, Sum, ToldConversion, ToldPayment, ToldRefund, Whose}}, Event, amount};
+use super::{
+    super::{
+        deed::Deed,
+        told::{Further, Sum, ToldConversion, ToldPayment, ToldRefund, Whose},
+    },
+    Event, amount,
+};
 use crate::{
-    catalog::{Mistake, record::{Name, NameKind}},
-    core::{code::Code, fact::SUBSCRIPTION_ENDED, id::EventId, limits::{EMAIL_MAX_BYTES, NAME_MAX_CHARS}, money::{Currency, Money}, time::Millis},
+    catalog::{
+        Mistake,
+        record::{Name, NameKind},
+    },
+    core::{
+        code::Code,
+        fact::SUBSCRIPTION_ENDED,
+        id::EventId,
+        limits::{EMAIL_MAX_BYTES, NAME_MAX_CHARS},
+        money::{Currency, Money},
+        time::Millis,
+    },
 };
 
 /// What can be set for Stripe.
@@ -46,11 +62,7 @@ const INVOICE: u8 = 2;
 const SOURCE: &str = "stripe";
 
 /// Reads an event. The signature was checked before.
-pub fn read(
-    body: &[u8],
-    settings: &Settings,
-    click: &dyn Fn(&str) -> Option<EventId>,
-) -> Result<Event, Vec<Mistake>> {
+pub fn read(body: &[u8], settings: &Settings, click: &dyn Fn(&str) -> Option<EventId>) -> Result<Event, Vec<Mistake>> {
     let mistake = |field: &str, problem: String| vec![Mistake::new(field, problem)];
     let event: Value =
         serde_json::from_slice(body).map_err(|error| mistake("body", format!("is not JSON: {error}")))?;
@@ -167,7 +179,14 @@ impl Object<'_> {
         names
     }
 
-    fn conversion(&self, event: &str, money: Option<Money>, payment: Vec<String>, standing: u8, at: Option<Millis>) -> Deed {
+    fn conversion(
+        &self,
+        event: &str,
+        money: Option<Money>,
+        payment: Vec<String>,
+        standing: u8,
+        at: Option<Millis>,
+    ) -> Deed {
         Deed::Conversion(Box::new(ToldConversion {
             whose: Whose::Names(self.names()),
             program: self.settings.program.clone(),
@@ -248,11 +267,11 @@ impl Object<'_> {
             return Err("nothing was refunded");
         }
         let mut deeds: Vec<Deed> = self.charge_names().map(Deed::Payment).into_iter().collect();
-        deeds.push(self.back(charge, payment, Some(so_far.amount), Sum::SoFar, "refunded"));
+        deeds.push(self.back(&charge, payment, Some(so_far.amount), Sum::SoFar, "refunded"));
         Ok(deeds)
     }
 
-    fn back(&self, name: String, payment: Vec<String>, amount: Option<i64>, sum: Sum, reason: &str) -> Deed {
+    fn back(&self, name: &str, payment: Vec<String>, amount: Option<i64>, sum: Sum, reason: &str) -> Deed {
         Deed::Refund(Box::new(ToldRefund {
             invoice: payment.first().cloned().unwrap_or_default(),
             refund: Some(format!("{SOURCE} {name}")),
@@ -271,7 +290,7 @@ impl Object<'_> {
             return Err(INCOMPLETE);
         }
         let reason = format!("disputed: {}", text(&self.object["reason"]).unwrap_or("for no reason given"));
-        Ok(vec![self.back(dispute, payment, amount, sum, &reason)])
+        Ok(vec![self.back(&dispute, payment, amount, sum, &reason)])
     }
 
     fn dispute(&self) -> Found {

@@ -32,7 +32,8 @@ use crate::{
 const NOON: i64 = 1_772_366_400_000;
 
 fn event(id: &str, kind: &str, at: i64, object: &Value) -> String {
-    json!({"id": id, "object": "event", "type": kind, "created": NOON / 1_000 + at, "data": {"object": object}}).to_string()
+    json!({"id": id, "object": "event", "type": kind, "created": NOON / 1_000 + at, "data": {"object": object}})
+        .to_string()
 }
 
 fn none(_: &str) -> Option<EventId> {
@@ -98,11 +99,15 @@ fn a_payment_has_its_names_in_old_and_new_versions() {
     (old["payment_intent"], old["charge"]) = (json!("pi_1"), json!({"id": "ch_1"}));
     assert_eq!(payment(&old), ["in_1", "pi_1", "ch_1"]);
     let mut new = invoice();
-    new["payments"] = json!({"data": [{"id": "inpay_1", "payment": {"type": "payment_intent", "payment_intent": "pi_1"}}]});
+    new["payments"] =
+        json!({"data": [{"id": "inpay_1", "payment": {"type": "payment_intent", "payment_intent": "pi_1"}}]});
     assert_eq!(payment(&new), ["in_1", "pi_1"]);
     assert_eq!(payment(&invoice()), ["in_1"]);
-    let paid = json!({"id": "inpay_1", "invoice": "in_1", "payment": {"type": "payment_intent", "payment_intent": "pi_1"}});
-    assert!(matches!(&deeds("invoice_payment.paid", &paid).0[..], [Deed::Payment(told)] if told.names == ["in_1", "pi_1"]));
+    let paid =
+        json!({"id": "inpay_1", "invoice": "in_1", "payment": {"type": "payment_intent", "payment_intent": "pi_1"}});
+    assert!(
+        matches!(&deeds("invoice_payment.paid", &paid).0[..], [Deed::Payment(told)] if told.names == ["in_1", "pi_1"])
+    );
     let charge = json!({"id": "ch_1", "payment_intent": "pi_1", "payment_method_details": {"type": "card", "card": {"fingerprint": "F"}}});
     let (told, _) = deeds("charge.succeeded", &charge);
     assert!(matches!(&told[..], [Deed::Payment(told)] if told.fingerprint.as_deref() == Some("F")));
@@ -110,7 +115,9 @@ fn a_payment_has_its_names_in_old_and_new_versions() {
 
 #[test]
 fn amounts_are_those_of_the_currency_and_nothing_paid_is_no_sale() {
-    for (currency, amount, told) in [("eur", 1_999, "19.99 EUR"), ("jpy", 1_999, "1999 JPY"), ("isk", 500_000, "5000 ISK")] {
+    for (currency, amount, told) in
+        [("eur", 1_999, "19.99 EUR"), ("jpy", 1_999, "1999 JPY"), ("isk", 500_000, "5000 ISK")]
+    {
         let mut sale = invoice();
         (sale["currency"], sale["amount_paid"]) = (json!(currency), json!(amount));
         assert_eq!(conversion("invoice.paid", &sale).money.unwrap().to_string(), told);
@@ -126,8 +133,16 @@ fn amounts_are_those_of_the_currency_and_nothing_paid_is_no_sale() {
         ("checkout.session.completed", with(session(), "amount_total", json!(0)), "nothing was paid"),
         ("invoice.paid", with(invoice(), "currency", json!("zzz")), "its amount or currency is not understood"),
         ("customer.created", json!({"id": "cus_1"}), "events of this type are not needed here"),
-        ("charge.dispute.created", json!({"id": "dp_1", "charge": "ch_1", "status": "warning_needs_response"}), "an inquiry takes nothing back"),
-        ("charge.dispute.closed", json!({"id": "dp_1", "charge": "ch_1", "status": "lost"}), "a dispute that is not won changes nothing"),
+        (
+            "charge.dispute.created",
+            json!({"id": "dp_1", "charge": "ch_1", "status": "warning_needs_response"}),
+            "an inquiry takes nothing back",
+        ),
+        (
+            "charge.dispute.closed",
+            json!({"id": "dp_1", "charge": "ch_1", "status": "lost"}),
+            "a dispute that is not won changes nothing",
+        ),
     ] {
         assert_eq!(deeds(kind, &object), (Vec::new(), why), "{kind}");
     }
@@ -239,8 +254,10 @@ fn history(new: bool, by_token: bool, dispute: &str) -> Vec<Told> {
         }
         charge
     };
-    let paid = |number: u8| json!({"id": format!("inpay_{number}"), "invoice": format!("in_{number}"),
-        "payment": {"type": "payment_intent", "payment_intent": format!("pi_{number}")}});
+    let paid = |number: u8| {
+        json!({"id": format!("inpay_{number}"), "invoice": format!("in_{number}"),
+        "payment": {"type": "payment_intent", "payment_intent": format!("pi_{number}")}})
+    };
     let disputed = |status: &str| json!({"id": "dp_1", "charge": "ch_2", "payment_intent": "pi_2", "status": status, "reason": "fraudulent"});
     let mut events = vec![
         ("checkout.session.completed", session, 1),
@@ -250,7 +267,11 @@ fn history(new: bool, by_token: bool, dispute: &str) -> Vec<Told> {
         ("invoice.paid", second, 60),
         ("charge.refunded", charge(1, 1_000), 100),
         ("charge.refunded", charge(1, 3_000), 200),
-        ("customer.subscription.deleted", json!({"id": "sub_1", "customer": "cus_1", "ended_at": NOON / 1_000 + 500}), 500),
+        (
+            "customer.subscription.deleted",
+            json!({"id": "sub_1", "customer": "cus_1", "ended_at": NOON / 1_000 + 500}),
+            500,
+        ),
     ];
     if new {
         events.push(("invoice_payment.paid", paid(1), 2));
@@ -264,9 +285,10 @@ fn history(new: bool, by_token: bool, dispute: &str) -> Vec<Told> {
         }
         _ => {}
     }
-    let told = events.into_iter().enumerate().map(|(at, (kind, object, second))| {
-        Told::Event(event(&format!("evt_{at}"), kind, second, &object))
-    });
+    let told = events
+        .into_iter()
+        .enumerate()
+        .map(|(at, (kind, object, second))| Told::Event(event(&format!("evt_{at}"), kind, second, &object)));
     [Told::Lead(lead)].into_iter().chain(told).collect()
 }
 
@@ -286,9 +308,18 @@ fn one_payment_counts_once_and_refunds_are_what_they_are_in_all() {
             let who = if by_token { "someone" } else { "c-7" };
             let sales: Vec<&String> = lines.iter().filter(|line| line.starts_with("sale in_")).collect();
             assert_eq!(sales.len(), 2, "{lines:#?}");
-            assert!(sales.iter().all(|line| line.ends_with(who) && !line.contains(" - ") || line.contains("in_2")), "{lines:#?}");
-            assert!(lines.contains(&"refund in_1 3000".to_owned()) && lines.contains(&"refund in_2 0".to_owned()), "{lines:#?}");
-            assert!(lines.iter().any(|line| line.starts_with("reward share partner 699 ")), "ten percent of what is left: {lines:#?}");
+            assert!(
+                sales.iter().all(|line| line.ends_with(who) && !line.contains(" - ") || line.contains("in_2")),
+                "{lines:#?}"
+            );
+            assert!(
+                lines.contains(&"refund in_1 3000".to_owned()) && lines.contains(&"refund in_2 0".to_owned()),
+                "{lines:#?}"
+            );
+            assert!(
+                lines.iter().any(|line| line.starts_with("reward share partner 699 ")),
+                "ten percent of what is left: {lines:#?}"
+            );
             assert!(lines.iter().any(|line| line.starts_with("reward share partner 500 ")), "{lines:#?}");
             assert!(lines.iter().any(|line| line.starts_with(&format!("referral {who} qualified"))), "{lines:#?}");
         });
@@ -319,7 +350,10 @@ fn an_event_has_its_effect_once_and_what_is_not_needed_is_noted() {
         let first = office.desk.inbound(&endpoint, &sale.id, &sale.kind, &sale.deeds).await.unwrap();
         assert!(matches!(&first, Effect::Applied(noted) if !noted[0].again));
         assert_eq!(office.desk.inbound(&endpoint, &sale.id, &sale.kind, &sale.deeds).await.unwrap(), Effect::Again);
-        assert_eq!(office.desk.inbound(&endpoint, "evt_x", "customer.created", &[]).await.unwrap(), Effect::Applied(Vec::new()));
+        assert_eq!(
+            office.desk.inbound(&endpoint, "evt_x", "customer.created", &[]).await.unwrap(),
+            Effect::Applied(Vec::new())
+        );
         assert_eq!(office.desk.inbound(&endpoint, "evt_x", "customer.created", &[]).await.unwrap(), Effect::Again);
     });
 }
@@ -360,6 +394,7 @@ proptest! {
 /// Without the hashes, whose key is each catalog's own.
 fn anonymous(lines: Vec<String>) -> Vec<String> {
     let hash = |word: &str| word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let words = |line: String| line.split(' ').map(|word| if hash(word) { "#" } else { word }).collect::<Vec<_>>().join(" ");
+    let words =
+        |line: String| line.split(' ').map(|word| if hash(word) { "#" } else { word }).collect::<Vec<_>>().join(" ");
     lines.into_iter().map(words).collect()
 }
