@@ -3,8 +3,8 @@
 
 use super::{
     desk::{Desk, DeskError},
-    follow::follow,
     further::fingerprint,
+    history::follow,
     told::{ToldConversion, ToldLead, ToldPayment, ToldRefund},
 };
 use crate::{

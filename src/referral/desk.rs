@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::{
     evidence::{Evidence, judge},
-    follow::{self, follow},
+    follow,
     further::{fingerprint, known_lead, payment_name, rematch, tell_further},
+    history::{event, follow},
     once::{Once, answered, finish},
     told::{STANDING_API, Sum, ToldConversion, ToldLead, ToldRefund, Whose},
 };
@@ -23,13 +24,11 @@ use crate::{
         },
     },
     core::{
-        code::Code,
-        event::{Event, Kind},
+        event::Kind,
         fact::{self, FactId},
         id::EventId,
         key::KeyRing,
         terms::RewardState,
-        time::Millis,
         token::Token,
     },
     io::clock::Clock,
@@ -212,12 +211,6 @@ impl Desk {
             follow(record, contact).await?;
         }
         let answer = answer_for(record, id, again, contact).await?;
-        for referral in answer.referrals.iter().filter(|_| !again) {
-            let credited = credited(referral);
-            let event = event(Kind::Conversion, id, row.at, &referral.program, Some(&credited));
-            let data = json!({ "id": id, "event": row.event, "money": row.money, "referral": referral.id });
-            record.tell_event("conversion.created", &referral.program, data, event).await?;
-        }
         Ok(answer)
     }
 
@@ -268,12 +261,11 @@ impl Desk {
             digest: if for_good { FOR_GOOD.to_owned() } else { told.digest() },
             at: told.at.unwrap_or_else(|| record.now()),
         };
-        let (news, conflict, amount) = if told.sum == Sum::One {
+        let (news, conflict) = if told.sum == Sum::One {
             let now = record.refund(&row).await?;
-            (matches!(now, Told::New(_)), matches!(now, Told::Otherwise(_)), row.amount)
+            (matches!(now, Told::New(_)), matches!(now, Told::Otherwise(_)))
         } else {
-            let grown = record.refund_in_all(&row, for_good).await?;
-            (grown.is_some(), false, grown.unwrap_or_default())
+            (record.refund_in_all(&row, for_good).await?, false)
         };
         let contact = record.contact_of_invoice(&row.invoice).await?;
         concerned.extend(contact.filter(|_| news));
@@ -284,14 +276,6 @@ impl Desk {
         if conflict {
             let name = told.refund.clone().unwrap_or_else(|| told.invoice.clone());
             return Err(DeskError::Conflict { what: "refund_id", name, known: json!(answer) });
-        }
-        // What grows is told by as much as it has grown.
-        for referral in answer.referrals.iter().filter(|_| news && amount != Some(0)) {
-            let credited = credited(referral);
-            let id = if told.sum == Sum::One { row.id } else { record.fresh_id()? };
-            let event = event(Kind::Refund, id, row.at, &referral.program, Some(&credited));
-            let data = json!({ "id": row.id, "invoice_id": row.invoice, "amount": amount, "referral": referral.id });
-            record.tell_event("refund.created", &referral.program, data, event).await?;
         }
         Ok(answer)
     }
@@ -358,29 +342,8 @@ impl Desk {
     }
 }
 
-/// A row of history for the event store.
-fn event(kind: Kind, id: FactId, at: Millis, program: &Code, credited: Option<&fact::Credited>) -> Event {
-    let text = |code: Option<&Code>| code.map(Code::to_string).unwrap_or_default();
-    Event {
-        id: id.0.to_vec(),
-        kind: kind as i32,
-        time_ms: at.0,
-        program: program.to_string(),
-        partner: text(credited.map(|credited| &credited.partner)),
-        link: text(credited.and_then(|credited| credited.link.as_ref())),
-        ad: text(credited.and_then(|credited| credited.ad.as_ref())),
-        click: credited.and_then(|credited| credited.click).map_or_else(Vec::new, |click| click.0.to_vec()),
-        ..Event::default()
-    }
-}
-
 fn no_referral(id: FactId) -> DeskError {
     DeskError::Catalog(CatalogError::NotFound { kind: "referral", code: id.to_string() })
-}
-
-fn credited(referral: &ReferralRow) -> fact::Credited {
-    let ReferralRow { partner, link, ad, click, .. } = referral.clone();
-    fact::Credited { partner, link, ad, click }
 }
 
 /// The referrals that a fact about this person counts for.

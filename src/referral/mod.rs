@@ -18,6 +18,7 @@
 //! | `further` | what a payment provider tells besides: several names for a person, and for a payment |
 //! | `inbound` | from what others send to facts: Stripe, webhooks with a mapping, lines of a file; signatures |
 //! | `upload` | files of facts, step by step |
+//! | `history` | the same, and what others are told of conversions and refunds |
 //! | `evidence` | what a lead says of who brought the person, and who of them may be credited |
 //! | `once` | requests that have their effect once |
 //! | `follow` | what follows, brought into the record |
@@ -30,6 +31,7 @@ pub mod desk;
 mod evidence;
 mod follow;
 mod further;
+mod history;
 pub mod inbound;
 pub mod ledger;
 mod once;

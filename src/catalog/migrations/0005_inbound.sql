@@ -29,6 +29,15 @@ CREATE TABLE payment_names (
 );
 CREATE INDEX payment_names_invoice ON payment_names (invoice);
 
+-- Conversions and refunds that webhooks and the event store were told of, each once a program: as soon as it belongs to a
+-- referral there, whatever came first. `amount` is what was told of a refund; one that grows is told by as much as it grew.
+CREATE TABLE facts_told (
+    fact    TEXT NOT NULL,
+    program TEXT NOT NULL,
+    amount  BIGINT,
+    PRIMARY KEY (fact, program)
+);
+
 -- Doors for webhooks of others. `secrets` is a list: all of them are accepted while they rotate.
 CREATE TABLE inbound (
     name       TEXT   NOT NULL PRIMARY KEY,

@@ -223,37 +223,33 @@ impl Recording {
         row.map(|row| Ok((id(&row, 0)?, row.try_get(1)?))).transpose()
     }
 
-    /// A refund that is told as a growing sum, or as nothing after all (0, for good): it replaces what was told under its
-    /// name. Gives by how much it has grown; `None`: not at all.
-    pub async fn refund_in_all(
-        &mut self,
-        told: &RefundRow,
-        for_good: bool,
-    ) -> Result<Option<Option<i64>>, CatalogError> {
+    /// A refund that is told as a growing sum, or for good whatever else was told: it replaces what was told under its name.
+    /// Whether that changes anything.
+    pub async fn refund_in_all(&mut self, told: &RefundRow, for_good: bool) -> Result<bool, CatalogError> {
         let row = sqlx::query("SELECT amount, digest FROM refunds WHERE id = $1")
             .bind(told.id.to_string())
             .fetch_optional(&mut *self.writing.tx)
             .await?;
         let Some(row) = row else {
             self.refund(told).await?;
-            return Ok(Some(told.amount));
+            return Ok(true);
         };
         let (before, digest): (Option<i64>, &str) = (row.try_get(0)?, row.try_get(1)?);
-        let grown = match (before, told.amount) {
-            _ if digest == FOR_GOOD => return Ok(None),
-            (_, Some(amount)) if for_good => Some(amount),
-            (None, _) => return Ok(None),
-            (Some(before), Some(amount)) if amount <= before => return Ok(None),
-            (Some(before), Some(amount)) => Some(amount - before),
-            (Some(_), None) => None,
+        let grows = match (before, told.amount) {
+            _ if digest == FOR_GOOD => false,
+            _ if for_good => true,
+            (Some(before), Some(amount)) => amount > before,
+            (before, _) => before.is_some(),
         };
-        sqlx::query("UPDATE refunds SET amount = $2, digest = $3 WHERE id = $1")
-            .bind(told.id.to_string())
-            .bind(told.amount)
-            .bind(told.digest.clone())
-            .execute(&mut *self.writing.tx)
-            .await?;
-        Ok(Some(grown))
+        if grows {
+            sqlx::query("UPDATE refunds SET amount = $2, digest = $3 WHERE id = $1")
+                .bind(told.id.to_string())
+                .bind(told.amount)
+                .bind(told.digest.clone())
+                .execute(&mut *self.writing.tx)
+                .await?;
+        }
+        Ok(grows)
     }
 
     /// Whose conversion has this invoice; `None`: there is none, or nobody knows whose.

@@ -9,6 +9,7 @@
 //! | `contact` | people: found by what they are known by, and made one when two turn out to be |
 //! | `fact` | leads, conversions, refunds, rulings |
 //! | `names` | people and payments that others call by several names |
+//! | `history` | conversions and refunds that others were told of |
 //! | `inbound` | events of others that had their effect |
 //! | `followed` | referrals and rewards |
 //! | `answer` | answers under an Idempotency-Key |
@@ -23,6 +24,7 @@ mod answer;
 mod contact;
 mod fact;
 mod followed;
+mod history;
 mod inbound;
 mod look;
 mod names;
@@ -31,6 +33,7 @@ pub use answer::{Answer, Answered};
 pub use contact::{Contact, ContactId, Known, Person};
 pub use fact::{ConversionRow, FOR_GOOD, LeadRow, RefundRow, RulingRow, Told};
 pub use followed::{ReferralRow, RewardRow};
+pub use history::{UntoldConversion, UntoldRefund};
 pub use inbound::Inbound;
 pub use look::{ReferralView, RewardQuery};
 pub use names::{Name, NameKind};

@@ -63,6 +63,7 @@ pub(super) async fn fill(catalog: &Catalog) {
     record.one_payment(&["pi_1".to_owned(), "in_1".to_owned()], Some("hash")).await.unwrap();
     let event = Inbound { endpoint: "stripe", event: "evt_1", kind: "invoice.paid", ignored: false };
     assert!(record.first_time(event).await.unwrap() && !record.first_time(event).await.unwrap());
+    record.fact_told(cause, &code("spring"), None).await.unwrap();
     let other = ConversionRow { digest: "e".to_owned(), ..sale };
     assert_eq!(record.conversion(&other).await.unwrap(), Told::Otherwise(cause));
     let refund = RefundRow {

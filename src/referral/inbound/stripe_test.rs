@@ -196,6 +196,10 @@ impl Office {
                      || ' ' || COALESCE(f.payment, '-') || ' of ' || {person} FROM conversions AS f"),
             "SELECT 'refund ' || invoice || ' ' || COALESCE(amount, 'all') FROM refunds".to_owned(),
             format!("SELECT 'referral ' || {person} || ' ' || f.state || ' ' || f.state_ms FROM referrals AS f"),
+            // What the event store was told, in whatever pieces; a dispute may be won before it is told.
+            "SELECT 'told ' || COUNT(*) || ' ' || COUNT(DISTINCT json_extract(body, '$.id')) FROM outbox WHERE kind = 'conversion.created'"
+                .to_owned(),
+            "SELECT 'told back ' || COALESCE(sum(json_extract(body, '$.amount')), 0) FROM outbox WHERE kind = 'refund.created'".to_owned(),
             "SELECT 'reward ' || rule || ' ' || side || ' ' || COALESCE(amount, 0) || ' ' || state || ' ' || reason FROM rewards".to_owned(),
         ] {
             let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&pool).await.unwrap();
