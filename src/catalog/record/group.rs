@@ -37,7 +37,7 @@ pub(in super::super) struct Shares {
 }
 
 /// The turn while it is held.
-pub(super) type Held = OwnedMappedMutexGuard<Option<Writing>, Writing>;
+pub(in super::super) type Held = OwnedMappedMutexGuard<Option<Writing>, Writing>;
 
 /// Takes the turn, and stands behind a savepoint of its own.
 pub(super) async fn begin(catalog: &Catalog) -> Result<(Held, Option<oneshot::Sender<()>>), CatalogError> {

@@ -9,6 +9,9 @@
 //! |---|---|
 //! | `contact` | people: found by what they are known by, and made one when two turn out to be |
 //! | `fact` | leads, conversions, refunds, rulings |
+//! | `names` | people and payments that others call by several names |
+//! | `history` | conversions and refunds that others were told of |
+//! | `inbound` | events of others that had their effect |
 //! | `followed` | referrals and rewards |
 //! | `answer` | answers under an Idempotency-Key |
 //! | `look` | what others read: one, and pages of a list |
@@ -31,21 +34,27 @@ mod fact;
 pub mod figures;
 mod followed;
 pub(super) mod group;
+mod history;
+mod inbound;
 mod look;
+mod names;
 pub mod report;
 pub(super) mod seen;
 pub(super) mod sums;
 
 pub use answer::{Answer, Answered};
 pub use contact::{Contact, ContactId, Known, Person};
-pub use fact::{ConversionRow, LeadRow, RefundRow, RulingRow, Told};
+pub use fact::{ConversionRow, FOR_GOOD, LeadRow, RefundRow, RulingRow, Told};
 pub use followed::{ReferralRow, RewardRow};
+pub use history::{UntoldConversion, UntoldRefund};
+pub use inbound::Inbound;
 pub use look::{ReferralView, RewardQuery};
+pub use names::{Name, NameKind};
 
 /// One transaction of the record. Dropping it takes everything back.
 #[derive(Debug)]
 pub struct Recording {
-    writing: group::Held,
+    pub(super) writing: group::Held,
     /// Dropped with the first recording of a group.
     _first: Option<oneshot::Sender<()>>,
 }
