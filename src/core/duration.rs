@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
 pub fn shortest(length: Duration) -> String {
     let ms = length.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let unit = units.into_iter().find(|(unit, _)| ms > 0 && ms % unit == 0);
+    let unit = units.into_iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit));
     let (unit_ms, unit) = unit.unwrap_or((1, "ms"));
     format!("{}{unit}", ms / unit_ms)
 }

@@ -9,13 +9,13 @@ use crate::{
     },
 };
 
-/// Partners of whom anything was seen: a share, or a view or click of something that they must have shared.
-async fn shared(sources: Sources<'_>, question: &Question) -> Result<u64, Unanswered> {
+/// Clicks, and partners of whom anything was seen: a share, or a view or click of something that they must have shared.
+async fn seen(sources: Sources<'_>, question: &Question) -> Result<(u64, u64), Unanswered> {
     let filter = question.filter.clone();
     let query = ReachQuery { filter, by: vec![Dimension::Partner], without_visitors: true };
     let rows = sources.events.reach(&query).await?;
-    let seen = rows.iter().filter(|row| !row.key[0].is_empty() && row.views + row.clicks + row.shares > 0);
-    Ok(seen.count() as u64)
+    let shared = rows.iter().filter(|row| !row.key[0].is_empty() && row.views + row.clicks + row.shares > 0);
+    Ok((rows.iter().map(|row| row.clicks).sum(), shared.count() as u64))
 }
 
 async fn joined(sources: Sources<'_>, question: &Question) -> Result<u64, Unanswered> {
@@ -40,13 +40,14 @@ async fn steps(sources: Sources<'_>, question: &Question) -> Result<Steps, Unans
 }
 
 pub(super) async fn funnel(sources: Sources<'_>, question: &Question) -> Result<Table, Unanswered> {
-    let reach = sources.reach(question, question.visitors).await?;
+    let (clicks, shared) = seen(sources, question).await?;
+    let visitors = if question.visitors { sources.reach(question, true).await?.unique_visitors } else { None };
     let Steps { leads, qualified, rewarded } = steps(sources, question).await?;
     let steps = [
         ("joined", Some(joined(sources, question).await?)),
-        ("shared", Some(shared(sources, question).await?)),
-        ("clicks", Some(reach.clicks)),
-        ("visitors", reach.unique_visitors),
+        ("shared", Some(shared)),
+        ("clicks", Some(clicks)),
+        ("visitors", visitors),
         ("leads", Some(leads)),
         ("qualified", Some(qualified)),
         ("rewarded", Some(rewarded)),
@@ -71,7 +72,7 @@ pub(super) async fn funnel(sources: Sources<'_>, question: &Question) -> Result<
 }
 
 pub(super) async fn participation(sources: Sources<'_>, question: &Question) -> Result<Table, Unanswered> {
-    let (joined, shared) = (joined(sources, question).await?, shared(sources, question).await?);
+    let (joined, (_, shared)) = (joined(sources, question).await?, seen(sources, question).await?);
     let customers = question.customers.unwrap_or(joined);
     let row = vec![
         Cell::Number(customers),
