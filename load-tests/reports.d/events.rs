@@ -75,7 +75,7 @@ fn event(random: &mut Random, at: Millis, visitors: u64) -> Event {
         program: format!("program{}", link % PROGRAMS),
         link: format!("l{link}"),
         partner: format!("p{partner}"),
-        ad: if link % 4 == 0 { "ad1".to_owned() } else { String::new() },
+        ad: if link.is_multiple_of(4) { "ad1".to_owned() } else { String::new() },
         channel: channel.to_owned(),
         visitor: visitor.into(),
         country: COUNTRIES[popular(random, 8) as usize].to_owned(),

@@ -68,7 +68,7 @@ pub(crate) fn all(seed: u64, people: u64, now: Millis) -> impl Iterator<Item = P
         let code = (random.below(5) == 0).then(|| partner_of(&mut random, link));
         let sales = sales(&mut random, at, now);
         let click = EventId::new(clicked, bytes);
-        Person { number, program: link % PROGRAMS, link, partner, ad: link % 4 == 0, click, code, at, sales }
+        Person { number, program: link % PROGRAMS, link, partner, ad: link.is_multiple_of(4), click, code, at, sales }
     })
 }
 

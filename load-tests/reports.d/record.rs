@@ -104,6 +104,7 @@ enum Field {
     Null,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "texts, ids and codes, as they come")]
 fn text(value: impl ToString) -> Field {
     Field::Text(value.to_string())
 }
