@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Question, Sources, Unanswered, currencies};
+use super::{Question, Sources, Unanswered};
 use crate::{
     catalog::record::{
         figures::{Figure, Key, Sum, Sums, Who},
@@ -147,9 +147,12 @@ pub(super) async fn models(sources: Sources<'_>, question: &Question) -> Result<
         Figure::Qualified,
     ];
     let of = Of::Partner;
-    let sums = sources.catalog.sums(&question.people(), &figures, of.by(), &[]).await?;
-    debug_assert!(currencies(&sums).is_empty(), "people have no currency");
-    let names = best(of, &sums, &figures, &BTreeMap::new(), question.limit);
+    // Who is first and last decides; the rest is asked of the best only.
+    let people = question.people();
+    let ranks = sources.catalog.sums(&people, &figures[..2], of.by(), &[]).await?;
+    let names = best(of, &ranks, &figures[..2], &BTreeMap::new(), question.limit);
+    let sums =
+        if names.is_empty() { Sums::new() } else { sources.catalog.sums(&people, &figures, of.by(), &names).await? };
     let row = |name: &String| {
         let mut cells = vec![Cell::from(name.as_str())];
         cells.extend(figures.map(|figure| Cell::Number(sum(&sums, of, name, figure, "").count.unsigned_abs())));

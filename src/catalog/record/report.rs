@@ -32,6 +32,9 @@ pub struct By {
     pub detail: bool,
 }
 
+/// Between the parts of a key: in none of them.
+const BETWEEN: char = '\u{1f}';
+
 /// Whole stretches of this length, by their first days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
@@ -146,10 +149,14 @@ impl By {
         Key { figure, program: keep(self.program, program), who, detail: keep(self.detail, detail), currency }
     }
 
-    fn columns(self) -> String {
+    /// A sum's key in one text: each column of each row costs the driver as much as the sum does.
+    fn key(self) -> String {
         let named = [("program", self.program), ("partner", self.partner), ("link", self.link), ("ad", self.ad)];
         let columns = named.into_iter().chain([("detail", self.detail), ("currency", true)]);
-        columns.map(|(name, wanted)| if wanted { format!("{name}, ") } else { "'', ".to_owned() }).collect()
+        let rest = columns.map(|(name, wanted)| {
+            format!(" || '{BETWEEN}'{}", if wanted { format!(" || {name}") } else { String::new() })
+        });
+        format!("figure{}", rest.collect::<String>())
     }
 
     fn group(self) -> String {
@@ -233,9 +240,9 @@ impl Catalog {
         };
         let spans: Vec<String> = spans.iter().map(of).collect();
         let sql = format!(
-            "SELECT figure, {}CAST(sum(count) AS BIGINT), CAST(sum(amount) AS BIGINT) FROM ({}) AS spans \
+            "SELECT {}, CAST(sum(count) AS BIGINT), CAST(sum(amount) AS BIGINT) FROM ({}) AS spans \
              GROUP BY figure, currency{}",
-            by.columns(),
+            by.key(),
             spans.join(" UNION ALL "),
             by.group()
         );
@@ -300,11 +307,15 @@ impl Catalog {
 }
 
 fn summed(row: &AnyRow) -> Result<(Key, Sum), CatalogError> {
-    let word: &str = row.try_get(0)?;
+    let text: &str = row.try_get(0)?;
+    let mut parts = text.split(BETWEEN);
+    let mut next = || parts.next().unwrap_or_default();
+    let word = next();
     let figure = Figure::from_word(word).ok_or_else(|| CatalogError::Corrupt(format!("`{word}` is no figure")))?;
-    let who = Who { partner: row.try_get(2)?, link: row.try_get(3)?, ad: row.try_get(4)? };
-    let key = Key { figure, program: row.try_get(1)?, who, detail: row.try_get(5)?, currency: row.try_get(6)? };
-    Ok((key, Sum { count: row.try_get(7)?, amount: row.try_get(8)? }))
+    let program = next().to_owned();
+    let who = Who { partner: next().to_owned(), link: next().to_owned(), ad: next().to_owned() };
+    let key = Key { figure, program, who, detail: next().to_owned(), currency: next().to_owned() };
+    Ok((key, Sum { count: row.try_get(1)?, amount: row.try_get(2)? }))
 }
 
 #[cfg(test)]
