@@ -218,6 +218,7 @@ async fn facts_that_wait_share_a_transaction_and_a_bad_one_is_taken_back_alone()
 async fn a_fact_that_fails_in_the_database_is_taken_back_alone() {
     let fixture = Fixture::spring(BACKEND).await;
     let lead = |program: &str, contact| LeadRow {
+        id: None,
         program: code(program),
         contact,
         click: None,
