@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     catalog::{
-        CatalogError, Mistake,
+        Mistake,
         uploads::{OpenUpload, RefusedLine, UploadKind, UploadStep},
     },
     core::limits::FACT_LINES,
@@ -58,7 +58,8 @@ pub struct Read {
 /// Reads the next lines of a file.
 pub fn read(header: &Header, file: &str, position: usize, line: i64, lines_max: usize) -> Read {
     let mut read = Read { position, line, ..Read::default() };
-    let mut sheet = reader(file.get(position..).unwrap_or_default());
+    let text = file.get(position..).unwrap_or_default();
+    let mut sheet = reader(text);
     let mut record = csv::StringRecord::new();
     while read.lines.len() + read.refused.len() < lines_max {
         // The text is UTF-8, and any number of cells is read: nothing can fail but the end.
@@ -66,7 +67,11 @@ pub fn read(header: &Header, file: &str, position: usize, line: i64, lines_max: 
             read.done = true;
             break;
         }
-        let number = line + record.position().map_or(0, |at| at.line() as i64 - 1);
+        // The reader's place is before empty lines, which it leaves out.
+        let (at, before) = record.position().map_or((0, 0), |at| (at.byte() as usize, at.line() as i64 - 1));
+        let rest = text.get(at..).unwrap_or_default();
+        let empty = rest.len() - rest.trim_start_matches(['\r', '\n']).len();
+        let number = line + before + rest[..empty].matches('\n').count() as i64;
         let cells = || record.iter().map(str::to_owned).collect::<Vec<_>>();
         match header.read(&record) {
             Ok(deed) => read.lines.push(Line { number, deed, cells: cells() }),
@@ -86,7 +91,17 @@ impl Desk {
         let Some(open) = self.catalog.open_upload().await? else { return Ok(false) };
         // As long as nobody else works on it, its next step begins where this one ends: the body is read once.
         let OpenUpload { id, kind, header, body, position, line } = open;
-        let header = Header::new(kind, header.iter().map(String::as_str)).map_err(CatalogError::Corrupt)?;
+        let names = header;
+        let header = match Header::new(kind, names.iter().map(String::as_str)) {
+            Ok(header) => header,
+            // Another version took it: it is refused as a whole, and those behind it go on.
+            Err(reason) => {
+                let refused = vec![RefusedLine { line: 1, reason, cells: names }];
+                let to = i64::try_from(body.len()).unwrap_or(i64::MAX);
+                let step = UploadStep { from: position, to, line, refused, done: true, ..UploadStep::default() };
+                return self.work_off(&id, &[], step).await.map(|_| true);
+            }
+        };
         let (mut position, mut line) = (usize::try_from(position).unwrap_or(usize::MAX).min(body.len()), line);
         loop {
             let read = read(&header, &body, position, line, FACT_LINES);
@@ -116,17 +131,17 @@ mod tests {
     fn steps_of_any_size_read_the_same_lines() {
         for end in ["\n", "\r\n"] {
             let text = [
-                "\u{feff}program,email,first_name",
-                "spring,a@home.example,\"two",
-                "lines\"",
+                "\u{feff}program,email,metadata",
+                "spring,a@home.example,\"{\"\"two\"\":",
+                "\"\"lines\"\"}\"",
                 "",
-                "spring,b@home.example,B",
-                "spring,nobody,C",
-                "spring,d@home.example,D",
+                "spring,b@home.example,",
+                "spring,nobody,",
+                "spring,d@home.example,",
             ];
             let file = text.join(end) + end;
             let beginning = begin(UploadKind::Leads, &file).unwrap();
-            assert_eq!(beginning.header, ["program", "email", "first_name"]);
+            assert_eq!(beginning.header, ["program", "email", "metadata"]);
             let header = Header::new(UploadKind::Leads, beginning.header.iter().map(String::as_str)).unwrap();
             for lines_max in 1..6 {
                 let (mut position, mut line) = (beginning.position, 2);
