@@ -184,7 +184,11 @@ fn export_and_import_lose_nothing() {
     from.import("share-links", "slug,link,partner,ad\nshort,hair,p1,site\n,plain,p2,\n");
 
     let programs = from.export("programs");
-    for cell in ["\nspring,'=1+1,paused,first_touch,30,shop.example,https://shop.example;http://a.example:8080,latest,", "\"\"a mug\"\"", "\"[1000,500]\""] {
+    for cell in [
+        "\nspring,'=1+1,paused,first_touch,30,shop.example,https://shop.example;http://a.example:8080,latest,",
+        "\"\"a mug\"\"",
+        "\"[1000,500]\"",
+    ] {
         assert!(programs.contains(cell), "{cell} in {programs}");
     }
     assert!(from.export("partners").contains("'-2") && from.export("partners").contains("'@ann"));

@@ -18,8 +18,10 @@ use crate::{
 pub struct Beginning {
     /// Names of the columns.
     pub header: Vec<String>,
-    /// Where the second line begins, bytes.
+    /// Where the second line begins, bytes; and the number of the line in which that is: the reader may stop before a line's
+    /// last byte.
     pub position: usize,
+    pub line: i64,
 }
 
 /// Checks a file's first line.
@@ -37,7 +39,7 @@ pub fn begin(kind: UploadKind, file: &str) -> Result<Beginning, Mistake> {
     let read = usize::try_from(sheet.position().byte()).unwrap_or(usize::MAX);
     let position = (file.len() - text.len()).saturating_add(read).min(file.len());
     let header = names.iter().map(|name| name.trim().to_owned()).collect();
-    Ok(Beginning { header, position })
+    Ok(Beginning { header, position, line: 1 + newlines(file, 0, position) })
 }
 
 fn reader(text: &str) -> csv::Reader<&[u8]> {
@@ -61,6 +63,7 @@ pub fn read(header: &Header, file: &str, position: usize, line: i64, lines_max: 
     let text = file.get(position..).unwrap_or_default();
     let mut sheet = reader(text);
     let mut record = csv::StringRecord::new();
+    let (mut number, mut counted) = (line, 0);
     while read.lines.len() + read.refused.len() < lines_max {
         // The text is UTF-8, and any number of cells is read: nothing can fail but the end.
         if !sheet.read_record(&mut record).unwrap_or(false) {
@@ -68,10 +71,11 @@ pub fn read(header: &Header, file: &str, position: usize, line: i64, lines_max: 
             break;
         }
         // The reader's place is before empty lines, which it leaves out.
-        let (at, before) = record.position().map_or((0, 0), |at| (at.byte() as usize, at.line() as i64 - 1));
+        let at = record.position().map_or(0, |at| at.byte() as usize).min(text.len());
         let rest = text.get(at..).unwrap_or_default();
-        let empty = rest.len() - rest.trim_start_matches(['\r', '\n']).len();
-        let number = line + before + rest[..empty].matches('\n').count() as i64;
+        let begins = at + rest.len() - rest.trim_start_matches(['\r', '\n']).len();
+        number += newlines(text, counted, begins);
+        counted = begins;
         let cells = || record.iter().map(str::to_owned).collect::<Vec<_>>();
         match header.read(&record) {
             Ok(deed) => read.lines.push(Line { number, deed, cells: cells() }),
@@ -80,9 +84,14 @@ pub fn read(header: &Header, file: &str, position: usize, line: i64, lines_max: 
             }
         }
     }
-    read.position = position + usize::try_from(sheet.position().byte()).unwrap_or(0);
-    read.line = line + sheet.position().line() as i64 - 1;
+    let end = usize::try_from(sheet.position().byte()).unwrap_or(usize::MAX).min(text.len());
+    (read.position, read.line) = (position + end, number + newlines(text, counted, end));
     read
+}
+
+/// Line breaks between two places; none where the first is behind.
+fn newlines(text: &str, from: usize, to: usize) -> i64 {
+    text.get(from..to).map_or(0, |part| part.matches('\n').count() as i64)
 }
 
 impl Desk {
@@ -144,7 +153,7 @@ mod tests {
             assert_eq!(beginning.header, ["program", "email", "metadata"]);
             let header = Header::new(UploadKind::Leads, beginning.header.iter().map(String::as_str)).unwrap();
             for lines_max in 1..6 {
-                let (mut position, mut line) = (beginning.position, 2);
+                let (mut position, mut line) = (beginning.position, beginning.line);
                 let (mut good, mut bad) = (Vec::new(), Vec::new());
                 loop {
                     let read = read(&header, &file, position, line, lines_max);

@@ -136,7 +136,7 @@ pub(super) async fn fill(catalog: &Catalog) {
     catalog.put_inbound(&code("stripe"), "stripe", &json!({}), Some(&[secret])).await.unwrap();
     let kind = uploads::UploadKind::Leads;
     let file = "email\nno\n";
-    let upload = catalog.create_upload(kind, &["email".to_owned()], file, 6).await.unwrap();
+    let upload = catalog.create_upload(kind, &["email".to_owned()], file, (6, 2)).await.unwrap();
     let mut record = catalog.record().await.unwrap();
     let refused = uploads::RefusedLine { line: 2, reason: "email".to_owned(), cells: vec!["no".to_owned()] };
     let step = uploads::UploadStep {
