@@ -37,6 +37,7 @@ use crate::{
 mod addresses;
 mod click_limits;
 mod demo;
+mod history;
 pub(crate) mod keys;
 mod lanes;
 pub(crate) mod load;
@@ -151,7 +152,13 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
         owned("control listener", serve_http(control, api, stop.clone()), &stop, &ended),
         owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
-        owned("due rewards", release::follow(catalog.clone(), desk, stop.clone()), &stop, &ended),
+        owned("due rewards", release::follow(catalog.clone(), desk.clone(), stop.clone()), &stop, &ended),
+        owned(
+            "changed terms",
+            history::follow(desk.clone(), Arc::clone(&reports), stop.clone()),
+            &stop,
+            &ended,
+        ),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
         owned("webhooks", senders.webhooks.run(stop.clone()), &stop, &ended),
         owned("mail", senders.mailer.run(stop.clone()), &stop, &ended),

@@ -42,6 +42,7 @@ mod problem;
 mod programs;
 mod referrals;
 mod reports;
+mod review;
 mod rewards;
 mod share_links;
 mod webhooks;
@@ -91,7 +92,7 @@ impl std::fmt::Debug for ApiState {
     security(("token" = [])),
     tags(
         (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "referrals"),
-        (name = "rewards"), (name = "reports"), (name = "webhooks"),
+        (name = "rewards"), (name = "review"), (name = "reports"), (name = "webhooks"),
     )
 )]
 struct Description;
@@ -113,6 +114,7 @@ fn resources() -> OpenApiRouter<ApiState> {
         .merge(facts::routes())
         .merge(referrals::routes())
         .merge(rewards::routes())
+        .merge(review::routes())
         .merge(reports::routes())
         .merge(webhooks::routes())
 }

@@ -11,6 +11,10 @@
 //! | `followed` | referrals and rewards |
 //! | `answer` | answers under an Idempotency-Key |
 //! | `look` | what others read: one, and pages of a list |
+//! | `related` | what people have in common: addresses, payments, browsers, networks |
+//! | `review` | what is held until somebody looks at it |
+//! | `history` | all of a program at one moment, for a dry-run and for changed terms |
+//! | `followed_terms` | how far changed terms have reached history |
 
 use serde_json::Value;
 
@@ -21,24 +25,34 @@ mod answer;
 mod contact;
 mod fact;
 mod followed;
+mod followed_terms;
+mod history;
 mod look;
+mod related;
+mod review;
 
 pub use answer::{Answer, Answered};
 pub use contact::{Contact, ContactId, Known, Person};
 pub use fact::{ConversionRow, LeadRow, RefundRow, RulingRow, Told};
 pub use followed::{ReferralRow, RewardRow};
+pub use followed_terms::Following;
+pub use history::History;
 pub use look::{ReferralView, RewardQuery};
+pub use related::{Near, PartnerClicks, Related, RelatedLead};
+pub use review::{ReviewItem, ReviewQuery};
 
 /// One transaction of the record. Dropping it takes everything back.
 #[derive(Debug)]
 pub struct Recording {
     writing: Writing,
+    /// Two people turned out to be one.
+    united: bool,
 }
 
 impl Catalog {
     /// Begins to record.
     pub async fn record(&self) -> Result<Recording, CatalogError> {
-        Ok(Recording { writing: Writing::begin_facts(self).await? })
+        Ok(Recording { writing: Writing::begin_facts(self).await?, united: false })
     }
 }
 
@@ -46,6 +60,11 @@ impl Recording {
     /// The time of this transaction.
     pub fn now(&self) -> Millis {
         self.writing.now
+    }
+
+    /// Whether two people turned out to be one in this transaction.
+    pub const fn has_united(&self) -> bool {
+        self.united
     }
 
     /// A new id of this transaction's time.
