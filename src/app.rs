@@ -153,12 +153,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
         owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
         owned("due rewards", release::follow(catalog.clone(), desk.clone(), stop.clone()), &stop, &ended),
-        owned(
-            "changed terms",
-            history::follow(desk.clone(), Arc::clone(&reports), stop.clone()),
-            &stop,
-            &ended,
-        ),
+        owned("changed terms", history::follow(desk.clone(), Arc::clone(&reports), stop.clone()), &stop, &ended),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
         owned("webhooks", senders.webhooks.run(stop.clone()), &stop, &ended),
         owned("mail", senders.mailer.run(stop.clone()), &stop, &ended),

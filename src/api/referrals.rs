@@ -126,7 +126,12 @@ async fn reject(
     rule(&state, &text, Verdict::Reject, body).await
 }
 
-pub(super) async fn rule(state: &ApiState, text: &str, verdict: Verdict, body: Object) -> Result<Json<ReferralRow>, Problem> {
+pub(super) async fn rule(
+    state: &ApiState,
+    text: &str,
+    verdict: Verdict,
+    body: Object,
+) -> Result<Json<ReferralRow>, Problem> {
     let mut mistakes = Vec::new();
     let mut note = String::new();
     for (field, value) in body.0 {

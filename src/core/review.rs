@@ -140,10 +140,7 @@ impl Review {
             (".own_percent", self.own_percent, 1..=100),
         ] {
             if !bounds.contains(&value) {
-                return wrong(
-                    field.to_owned(),
-                    format!("{value} is not from {} to {}", bounds.start(), bounds.end()),
-                );
+                return wrong(field.to_owned(), format!("{value} is not from {} to {}", bounds.start(), bounds.end()));
             }
         }
         if let Some((signal, points)) = self.weights.iter().find(|(_, points)| **points > SCORE_MAX) {
@@ -180,7 +177,8 @@ mod tests {
     fn each_mistake_names_its_field() {
         use serde_json::json;
         assert_eq!(check(json!({})), Ok(()));
-        let all = json!({"hold_from": 50, "weights": {"burst": 0, "self_mail": 500}, "disposable_domains": ["x.example"]});
+        let all =
+            json!({"hold_from": 50, "weights": {"burst": 0, "self_mail": 500}, "disposable_domains": ["x.example"]});
         assert_eq!(check(all), Ok(()));
         for (given, field) in [
             (json!({"hold_from": 0}), ".hold_from"),

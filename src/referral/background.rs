@@ -131,8 +131,9 @@ impl Desk {
 
     /// Those for whom something changes, as it was computed beforehand. `false`: the terms have changed meanwhile.
     async fn follow_plan(&self, row: &mut Following) -> Result<bool, DeskError> {
-        let trial = Trial { program: row.program.clone(), qualification: None, rewards: None, review: None, since: None };
-        let (plan, _) = self.plan(&trial).await?;
+        let trial =
+            Trial { program: row.program.clone(), qualification: None, rewards: None, review: None, since: None };
+        let plan = self.plan(&trial).await?;
         let changed = plan.referrals.iter().filter(|planned| planned.is_change());
         let changed: Vec<ContactId> = changed.map(|planned| planned.before.contact).collect();
         row.total = row.done + changed.len() as u64;
@@ -291,7 +292,8 @@ mod tests {
             row("joe", Class::Human, 500),
             row("", Class::Bot, 500),
         ];
-        let found: Vec<(String, (u32, u32))> = shares(&rows).into_iter().map(|(code, s)| (code.to_string(), s)).collect();
+        let found: Vec<(String, (u32, u32))> =
+            shares(&rows).into_iter().map(|(code, s)| (code.to_string(), s)).collect();
         assert_eq!(found, [("ann".to_owned(), (55, 0)), ("bob".to_owned(), (0, 20))]);
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     catalog::{
-        CatalogError, Mistake, Program,
+        Catalog, CatalogError, Mistake, Program,
         record::{ReferralRow, RewardRow},
     },
     core::{
@@ -26,6 +26,7 @@ use crate::{
         terms::{self, Owed, Qualification, RewardRule, RewardState, Side},
         time::Millis,
     },
+    io::clock::Clock,
 };
 
 /// Terms to try. What is not given stays as the program has it.
@@ -163,31 +164,42 @@ pub struct Prediction {
 impl Desk {
     /// What these terms would do.
     pub async fn dry_run(&self, trial: &Trial) -> Result<Prediction, DeskError> {
-        let (plan, now) = self.plan(trial).await?;
-        Ok(Prediction::of(trial, &plan, now))
+        dry_run(&self.catalog, &self.clock, trial).await
     }
 
-    pub(super) async fn plan(&self, trial: &Trial) -> Result<(Plan, Millis), DeskError> {
-        let known = self.catalog.history(&trial.program, PLAN_REFERRALS_MAX).await;
-        let history = known.map_err(|error| match error {
-            CatalogError::NotFound { .. } => {
-                DeskError::mistake("program", format!("there is no program `{}`", trial.program))
-            }
-            error => error.into(),
-        })?;
-        let Some(history) = history else {
-            let problem = format!("`{}` has more than {PLAN_REFERRALS_MAX} referrals: a dry-run looks at all of them at once, and these are too many", trial.program);
-            return Err(DeskError::mistake("program", problem));
-        };
-        let (program, now) = (trial.over(&history.program), self.clock.now());
-        let plan = tokio::task::spawn_blocking(move || Plan::of(history, &program, now)).await;
-        let plan = plan.map_err(|error| CatalogError::Corrupt(format!("the computation ended early: {error}")))?;
-        Ok((plan, now))
+    pub(super) async fn plan(&self, trial: &Trial) -> Result<Plan, DeskError> {
+        plan(&self.catalog, &self.clock, trial).await
     }
 }
 
+/// What these terms would do to the history in a catalog.
+pub async fn dry_run(catalog: &Catalog, clock: &Clock, trial: &Trial) -> Result<Prediction, DeskError> {
+    let plan = plan(catalog, clock, trial).await?;
+    Ok(Prediction::of(trial, &plan))
+}
+
+async fn plan(catalog: &Catalog, clock: &Clock, trial: &Trial) -> Result<Plan, DeskError> {
+    let code = &trial.program;
+    let known = catalog.history(code, PLAN_REFERRALS_MAX).await;
+    let history = known.map_err(|error| match error {
+        CatalogError::NotFound { .. } => DeskError::mistake("program", format!("there is no program `{code}`")),
+        error => error.into(),
+    })?;
+    let Some(history) = history else {
+        let problem = format!(
+            "`{code}` has more than {PLAN_REFERRALS_MAX} referrals, and all of them are looked at at once: try the terms on a copy with \
+             fewer"
+        );
+        return Err(DeskError::mistake("program", problem));
+    };
+    let (program, now) = (trial.over(&history.program), clock.now());
+    // It keeps a thread busy for a while.
+    let plan = tokio::task::spawn_blocking(move || Plan::of(&history, &program, now)).await;
+    Ok(plan.map_err(|error| CatalogError::Corrupt(format!("the computation ended early: {error}")))?)
+}
+
 impl Prediction {
-    fn of(trial: &Trial, plan: &Plan, now: Millis) -> Prediction {
+    fn of(trial: &Trial, plan: &Plan) -> Prediction {
         let counted: Vec<&Planned> = plan
             .referrals
             .iter()
@@ -210,7 +222,7 @@ impl Prediction {
         let (by_currency, by_rule) = moved.partition(|moved| moved.rule.is_none());
         Prediction {
             program: trial.program.clone(),
-            at: now,
+            at: plan.at,
             referrals: counted.len() as u64,
             changed: count(Planned::is_change),
             held: count(is_held),

@@ -19,7 +19,7 @@ use crate::{
     core::{
         code::Code,
         event::{Event, Kind},
-        fact::{Case, Credited, FactId, Lead},
+        fact::{Case, FactId, Lead},
         limits::{LEADS_LOOKED_AROUND, NEIGHBOURS_MAX},
         review::Signal,
         terms::{Owed, RewardOn, RewardRule, RewardState, Side},
@@ -89,12 +89,6 @@ async fn surroundings(
     followed: &Outcome,
     program: &Program,
 ) -> Result<World, CatalogError> {
-    let Some(Credited { partner, .. }) = &followed.credited else {
-        // Nobody's referral; but others may be doubtful by it.
-        let nobody = program.code.clone();
-        let related = record.related(contact, &program.code, &nobody, &[], 0).await?;
-        return Ok(World::new(related).with_case(contact, case));
-    };
     let mut near: Vec<Near> = Vec::new();
     let credited = |lead: &&Lead| Some(lead.place.id) == followed.lead;
     // The lead that counts is there in any case.
@@ -105,6 +99,7 @@ async fn surroundings(
         }
     }
     let reach_ms = review::reach_ms(&program.review);
+    let partner = followed.credited.as_ref().map(|credited| &credited.partner);
     let related = record.related(contact, &program.code, partner, &near, reach_ms).await?;
     Ok(World::new(related).with_case(contact, case))
 }

@@ -77,6 +77,8 @@ pub(super) struct Plan {
     /// In the order of history.
     pub(super) referrals: Vec<Planned>,
     pub(super) hints: Hints,
+    /// The time at which rewards stand so.
+    pub(super) at: Millis,
 }
 
 /// The id of what is not written yet.
@@ -84,7 +86,7 @@ const NO_ID: FactId = FactId([0; 16]);
 
 impl Plan {
     /// What would follow from a history under the terms of `program`.
-    pub(super) fn of(history: History, program: &Program, now: Millis) -> Plan {
+    pub(super) fn of(history: &History, program: &Program, now: Millis) -> Plan {
         let world = World::new(history.related.clone());
         let mut rewards: HashMap<FactId, Vec<RewardRow>> = HashMap::new();
         for row in &history.rewards {
@@ -103,7 +105,7 @@ impl Plan {
                 Some(after) => (after, followed),
                 None => (before.clone(), Outcome { earned: Vec::new(), ..followed }),
             };
-            let rewards = plan_rewards(&history, program, &after, earned, old, now);
+            let rewards = plan_rewards(history, program, &after, earned, old, now);
             referrals.push(Planned { before: before.clone(), after, rewards });
         }
         let others: Vec<RewardRow> = rewards.into_values().flatten().collect();
@@ -115,18 +117,12 @@ impl Plan {
         for planned in &mut referrals {
             planned.settle(&hints, now);
         }
-        Plan { referrals, hints }
+        Plan { referrals, hints, at: now }
     }
 }
 
 /// What review says of somebody's referral.
-pub(super) fn judged(
-    world: &World,
-    contact: ContactId,
-    case: &Case,
-    followed: &Outcome,
-    program: &Program,
-) -> Judged {
+pub(super) fn judged(world: &World, contact: ContactId, case: &Case, followed: &Outcome, program: &Program) -> Judged {
     let (Some(credited), Some(since)) = (&followed.credited, followed.since) else { return Judged::default() };
     let Some(lead) = case.leads.iter().find(|lead| Some(lead.place.id) == followed.lead) else {
         return Judged::default();
@@ -173,7 +169,8 @@ fn go_through(
     others: &[RewardRow],
     hints: &mut HashMap<(FactId, Code, Side, FactId), &'static str>,
 ) {
-    let planned = referrals.iter().flat_map(|planned| planned.rewards.iter().filter_map(|reward| reward.after.as_ref()));
+    let planned =
+        referrals.iter().flat_map(|planned| planned.rewards.iter().filter_map(|reward| reward.after.as_ref()));
     let mut ledger: Vec<&RewardRow> =
         planned.chain(others).filter(|row| row.rule == rule.code && row.level == 0).collect();
     // As SQL orders it.

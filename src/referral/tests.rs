@@ -169,7 +169,7 @@ impl Office {
             ),
             format!(
                 "SELECT 'reward ' || {PERSON} || ' ' || w.partner || ' ' || w.rule || ' ' || w.side || ' ' || w.level || ' ' || \
-                 w.amount || ' ' || w.state || ' ' || w.withheld || ' ' || w.reason || ' ' || w.earned_ms || ' ' || w.held_ms \
+                 COALESCE(w.amount, w.gift) || ' ' || w.state || ' ' || w.withheld || ' ' || w.reason || ' ' || w.earned_ms || ' ' || w.held_ms \
                  FROM rewards AS w JOIN referrals AS f ON f.id = w.referral"
             ),
             format!("SELECT 'sale ' || f.invoice || ' of ' || COALESCE({PERSON}, 'nobody') FROM conversions AS f"),
@@ -247,14 +247,26 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         proptest::option::of((0..2_u8, 0..3_u8)),
     )
         .prop_filter("somebody", |lead| lead.0.is_some() || lead.1.is_some())
-        .prop_map(|(email, external, partner, token, from)| Fact::Lead { email, external, partner, day: 0, token, from });
+        .prop_map(|(email, external, partner, token, from)| Fact::Lead {
+            email,
+            external,
+            partner,
+            day: 0,
+            token,
+            from,
+        });
     let whose = prop_oneof![
         email().prop_map(Whose::Email),
         external().prop_map(Whose::External),
         partner().prop_map(Whose::Token)
     ];
-    let sale = (whose, 1..5_000_i64, proptest::option::of(0..2_u8))
-        .prop_map(|(whose, amount, card)| Fact::Sale { invoice: 0, whose, amount, day: 0, card });
+    let sale = (whose, 1..5_000_i64, proptest::option::of(0..2_u8)).prop_map(|(whose, amount, card)| Fact::Sale {
+        invoice: 0,
+        whose,
+        amount,
+        day: 0,
+        card,
+    });
     let refund = (0..10_usize, proptest::option::of(1..5_000_i64)).prop_map(|(invoice, amount)| Fact::Refund {
         invoice,
         amount,

@@ -138,8 +138,19 @@ fn money<S: Source>(reader: &mut Reader<'_, S>) -> Option<Money> {
 }
 
 impl ToldLead {
-    pub const FIELDS: &'static [&'static str] =
-        &["program", "email", "external_id", "first_name", "last_name", "token", "cookie", "partner", "ip", "metadata", "at"];
+    pub const FIELDS: &'static [&'static str] = &[
+        "program",
+        "email",
+        "external_id",
+        "first_name",
+        "last_name",
+        "token",
+        "cookie",
+        "partner",
+        "ip",
+        "metadata",
+        "at",
+    ];
 
     pub fn read(object: Map<String, Value>) -> Result<ToldLead, Vec<Mistake>> {
         whole(object, Self::FIELDS, |reader| {

@@ -266,11 +266,12 @@ impl Recording {
         .bind(program.clone())
         .fetch_all(&mut *self.writing.tx)
         .await?;
-        let rulings = sqlx::query("SELECT id, at_ms, verdict, note, covers FROM rulings WHERE contact = $1 AND program = $2")
-            .bind(contact)
-            .bind(program)
-            .fetch_all(&mut *self.writing.tx)
-            .await?;
+        let rulings =
+            sqlx::query("SELECT id, at_ms, verdict, note, covers FROM rulings WHERE contact = $1 AND program = $2")
+                .bind(contact)
+                .bind(program)
+                .fetch_all(&mut *self.writing.tx)
+                .await?;
         Ok(Case {
             leads: leads.iter().map(lead).collect::<Result<_, _>>()?,
             conversions: conversions.iter().map(conversion).collect::<Result<_, _>>()?,

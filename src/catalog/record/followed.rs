@@ -98,8 +98,7 @@ pub struct RewardRow {
     pub reference: String,
 }
 
-pub(super) const REFERRAL_COLUMNS: &str =
-    "id, program, contact, partner, link, ad, click, lead, state, state_ms, reason, since_ms, score, \
+pub(super) const REFERRAL_COLUMNS: &str = "id, program, contact, partner, link, ad, click, lead, state, state_ms, reason, since_ms, score, \
      reasons, held";
 pub(super) const REWARD_COLUMNS: &str = "id, referral, program, partner, rule, side, cause, level, amount, currency, gift, state, \
      reason, withheld, auto_issue, earned_ms, held_ms, issued_ms, reference";

@@ -80,7 +80,8 @@ impl Catalog {
         let query = sqlx::query(
             "SELECT DISTINCT contact FROM referrals WHERE program = $1 AND contact > $2 ORDER BY contact LIMIT $3",
         );
-        let query = query.bind(program.to_string()).bind(behind.to_owned()).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let query =
+            query.bind(program.to_string()).bind(behind.to_owned()).bind(i64::try_from(limit).unwrap_or(i64::MAX));
         self.rows(query).await?.iter().map(|row| id(row, 0)).collect()
     }
 

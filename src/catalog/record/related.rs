@@ -72,22 +72,24 @@ fn near_sql(at: usize, operator: &str, order: &str) -> String {
 }
 
 impl Recording {
-    /// What a contact has in common with others, in a program where a partner has the credit; and which leads of the same source came
+    /// What a contact has in common with others, in a program where a partner has the credit, or nobody; and which leads of the same source came
     /// at most `reach_ms` before or after those of `near`.
     pub async fn related(
         &mut self,
         contact: ContactId,
         program: &Code,
-        partner: &Code,
+        partner: Option<&Code>,
         near: &[Near],
         reach_ms: i64,
     ) -> Result<Related, CatalogError> {
-        let mut related = self.partner_facts(partner).await?;
+        let mut related = match partner {
+            Some(partner) => self.partner_facts(partner).await?,
+            None => Related::default(),
+        };
         let own = related.partners.first().map(|(_, mail)| mail.clone()).unwrap_or_default();
         let sides = |at| [near_sql(at, ">=", "ASC"), near_sql(at, "<", "DESC")].concat();
         let sql: String = std::iter::once(COMMON.to_owned()).chain((0..near.len()).map(sides)).collect();
-        let mut query =
-            sqlx::query(AssertSqlSafe(sql)).bind(contact.to_string()).bind(program.to_string()).bind(own);
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(contact.to_string()).bind(program.to_string()).bind(own);
         for (partner, network, at) in near {
             // As `leads.credited` begins.
             let credited = format!("{{\"partner\":\"{partner}\",");
@@ -153,7 +155,8 @@ impl Related {
             "visitor" => self.visitors.push((contact, value)),
             _ => {
                 let place = Place { id: id(row, 3)?, at: Millis(row.try_get(4)?) };
-                let source = (what == "near").then(|| value.parse::<usize>().ok().and_then(|at| near.get(at))).flatten();
+                let source =
+                    (what == "near").then(|| value.parse::<usize>().ok().and_then(|at| near.get(at))).flatten();
                 let source = source.map(|(partner, network, _)| (partner.clone(), network.clone()));
                 self.leads.push(RelatedLead { contact, place, source });
             }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     catalog::record::{
-        Answer, Answered, ConversionRow, Following, Known, LeadRow, PartnerClicks, Person, ReferralRow, RefundRow, ReviewQuery,
-        RewardRow, RulingRow, Told,
+        Answer, Answered, ConversionRow, Following, Known, LeadRow, PartnerClicks, Person, ReferralRow, RefundRow,
+        ReviewQuery, RewardRow, RulingRow, Told,
     },
     core::{
         code::Code,
@@ -156,7 +156,11 @@ async fn what_is_held_is_listed_and_what_people_have_in_common_is_found() {
     fill(&fixture.catalog).await;
     let query = |signal| ReviewQuery { signal: Some(signal), limit: 1, ..ReviewQuery::default() };
     let page = fixture.catalog.review(&query(Signal::Burst)).await.unwrap();
-    assert_eq!((page.items.len(), page.items[0].gifts, page.items[0].stake.len()), (1, 0, 0), "what is held until a date does not wait");
+    assert_eq!(
+        (page.items.len(), page.items[0].gifts, page.items[0].stake.len()),
+        (1, 0, 0),
+        "what is held until a date does not wait"
+    );
     assert_eq!(page.items[0].person.external_id.as_deref(), Some("7"));
     assert!(fixture.catalog.review(&query(Signal::TooFast)).await.unwrap().items.is_empty());
     let last = &page.items[0].referral;
@@ -167,10 +171,10 @@ async fn what_is_held_is_listed_and_what_people_have_in_common_is_found() {
     let mut record = fixture.catalog.record().await.unwrap();
     let (other, _) = record.contact(&person("Ann+2@home.example", "")).await.unwrap();
     let near = [(code("abc123"), "192.0.2.0/24".to_owned(), NOON.plus(5))];
-    let related = record.related(other, &code("spring"), &code("abc123"), &near, 5).await.unwrap();
+    let related = record.related(other, &code("spring"), Some(&code("abc123")), &near, 5).await.unwrap();
     assert_eq!((related.mails.len(), related.clicks), (2, vec![clicks()]), "{:?}", related.mails);
     assert_eq!(related.leads.len(), 2, "once for the address, once for the network: {:?}", related.leads);
-    let far = record.related(other, &code("spring"), &code("abc123"), &near, 4).await.unwrap();
+    let far = record.related(other, &code("spring"), Some(&code("abc123")), &near, 4).await.unwrap();
     assert_eq!(far.leads.len(), 1);
     assert_eq!(record.take_follow_due(5).await.unwrap(), [last.contact], "the partner's people are looked at again");
     record.follow_later(other).await.unwrap();

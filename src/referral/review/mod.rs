@@ -60,13 +60,14 @@ pub(super) fn judge(world: &World, subject: Subject<'_>, case: &Case, since: Mil
     let approved = case.rulings.iter().filter(|ruling| ruling.verdict == Verdict::Approve);
     let covered: BTreeSet<Signal> = approved.flat_map(|ruling| ruling.covers.iter().copied()).collect();
     let is_new = reasons.iter().any(|reason| !covered.contains(&reason.signal));
-    let held = is_new && review.hold_from.is_some_and(|from| score >= from) && review.from.is_none_or(|from| from <= since);
+    let held =
+        is_new && review.hold_from.is_some_and(|from| score >= from) && review.from.is_none_or(|from| from <= since);
     Judged { reasons, score, held }
 }
 
 /// All that speaks against a referral, in the order of signals.
 fn reasons(world: &World, subject: Subject<'_>, review: &Review) -> Vec<Reason> {
-    let all: [(Signal, fn(&World, Subject<'_>, &Review) -> Option<Found>); 10] = [
+    let all: [(Signal, Look); 10] = [
         (Signal::SelfMail, self_mail),
         (Signal::SelfPayment, self_payment),
         (Signal::SelfVisitor, self_visitor),
@@ -89,6 +90,9 @@ fn reasons(world: &World, subject: Subject<'_>, review: &Review) -> Vec<Reason> 
 
 /// Why, in words, and who else it is about.
 type Found = (String, Option<ContactId>);
+
+/// Looks for one signal.
+type Look = fn(&World, Subject<'_>, &Review) -> Option<Found>;
 
 fn self_mail(world: &World, subject: Subject<'_>, _: &Review) -> Option<Found> {
     let own = world.partner_mail(subject.partner)?;
@@ -145,7 +149,8 @@ fn burst(world: &World, subject: Subject<'_>, review: &Review) -> Option<Found> 
     let (people, minutes) = (review.burst_leads, review.burst_minutes);
     let is_burst = world.is_burst(&source, subject.lead.place.at, people as usize, reach_ms(review));
     let (partner, network) = source;
-    let words = || format!("{people} people or more of {partner} came from the network {network} within {minutes} minutes");
+    let words =
+        || format!("{people} people or more of {partner} came from the network {network} within {minutes} minutes");
     is_burst.then(|| (words(), None))
 }
 

@@ -65,7 +65,12 @@ fn each_signal_is_there_and_is_not() {
     let here = "192.0.2.0/24";
     let cases: Vec<(&str, Related, i64, Option<Signal>)> = vec![
         ("nothing", base(), 60, None),
-        ("own address", Related { mails: mails("ann@home.example", "x"), partners: partner(), ..base() }, 60, Some(Signal::SelfMail)),
+        (
+            "own address",
+            Related { mails: mails("ann@home.example", "x"), partners: partner(), ..base() },
+            60,
+            Some(Signal::SelfMail),
+        ),
         ("another address", Related { mails: mails("bo@home.example", "x"), partners: partner(), ..base() }, 60, None),
         (
             "own payment",
@@ -138,7 +143,12 @@ fn each_signal_is_there_and_is_not() {
         ("thrown away", Related { mails: mails("x@mailinator.com", "y"), ..base() }, 60, Some(Signal::DisposableMail)),
         ("kept", Related { mails: mails("x@gmail.com", "y"), ..base() }, 60, None),
         ("a burst around", Related { leads: four([-30, -10, 5, 29], "ann", here), ..base() }, 60, Some(Signal::Burst)),
-        ("a burst before", Related { leads: four([-60, -40, -20, -1], "ann", here), ..base() }, 60, Some(Signal::Burst)),
+        (
+            "a burst before",
+            Related { leads: four([-60, -40, -20, -1], "ann", here), ..base() },
+            60,
+            Some(Signal::Burst),
+        ),
         ("too far apart", Related { leads: four([-40, -30, 30, 40], "ann", here), ..base() }, 60, None),
         ("another network", Related { leads: four([-3, -2, 2, 3], "ann", "198.51.100.0/24"), ..base() }, 60, None),
         ("another partner", Related { leads: four([-3, -2, 2, 3], "bob", here), ..base() }, 60, None),
@@ -209,7 +219,9 @@ fn those_whom_a_fact_concerns_are_found() {
     ];
     let mails = lines(&[(ME, "bo@home.example"), (OTHER, "bo@home.example")]);
     let world = World::new(Related { mails, leads, ..Related::default() }).with_case(ME, &case);
-    let found: Vec<(u8, Vec<Signal>)> =
-        neighbours(&world, ME, &case, &review).into_iter().map(|(who, s)| (who.0[0], s.into_iter().collect())).collect();
+    let found: Vec<(u8, Vec<Signal>)> = neighbours(&world, ME, &case, &review)
+        .into_iter()
+        .map(|(who, s)| (who.0[0], s.into_iter().collect()))
+        .collect();
     assert_eq!(found, [(2, vec![Signal::SameMail]), (10, vec![Signal::Burst]), (11, vec![Signal::Burst])]);
 }

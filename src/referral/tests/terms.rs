@@ -12,12 +12,18 @@ use crate::{
 /// Terms of every kind, few enough to meet.
 fn any_terms() -> impl Strategy<Value = Value> {
     let rule = |code: &'static str, on: &'static str, to: &'static str, more: Value| {
-        let mut rule = json!({"code": code, "on": on, "to": to, "value": {"fixed": {"amount": 100, "currency": "EUR"}}});
+        let mut rule =
+            json!({"code": code, "on": on, "to": to, "value": {"fixed": {"amount": 100, "currency": "EUR"}}});
         rule.as_object_mut().unwrap().extend(object(more));
         rule
     };
     let rules = vec![
-        rule("welcome", "qualification", "both", json!({"hold_days": 4, "value": {"fixed": {"amount": 500, "currency": "EUR"}}})),
+        rule(
+            "welcome",
+            "qualification",
+            "both",
+            json!({"hold_days": 4, "value": {"fixed": {"amount": 500, "currency": "EUR"}}}),
+        ),
         rule("welcome", "qualification", "partner", json!({"value": {"fixed": {"amount": 700, "currency": "EUR"}}})),
         rule("share", "sale", "partner", json!({"recurring_months": 12, "value": {"percent": 1_000}})),
         rule("share", "sale", "partner", json!({"recurring_months": 12, "value": {"percent": 1_000}, "cap": 1})),
@@ -40,12 +46,14 @@ fn any_terms() -> impl Strategy<Value = Value> {
         Just(json!({"over": {"amount": 2_500, "currency": "EUR"}})),
         Just(json!({"within_days": 2})),
     ];
-    let review = (proptest::option::of(20..130_u32), 2..4_u32, 1..5_u32, any::<bool>()).prop_map(|(from, leads, days, all)| {
-        let weights = if all { json!({}) } else { json!({"self_mail": 0, "same_mail": 10, "burst": 70}) };
-        json!({"hold_from": from, "burst_leads": leads, "burst_minutes": days * 24 * 60, "weights": weights})
-    });
-    (rules, qualification, review)
-        .prop_map(|(rules, qualification, review)| json!({"rewards": rules, "qualification": qualification, "review": review}))
+    let review =
+        (proptest::option::of(20..130_u32), 2..4_u32, 1..5_u32, any::<bool>()).prop_map(|(from, leads, days, all)| {
+            let weights = if all { json!({}) } else { json!({"self_mail": 0, "same_mail": 10, "burst": 70}) };
+            json!({"hold_from": from, "burst_leads": leads, "burst_minutes": days * 24 * 60, "weights": weights})
+        });
+    (rules, qualification, review).prop_map(
+        |(rules, qualification, review)| json!({"rewards": rules, "qualification": qualification, "review": review}),
+    )
 }
 
 /// The same, each reward issued by itself.
@@ -118,7 +126,7 @@ proptest! {
             let there = found(&office).await;
             let kinds = told_kinds(&office).await;
 
-            let (plan, _) = office.desk.plan(&trial(&after)).await.unwrap();
+            let plan = office.desk.plan(&trial(&after)).await.unwrap();
             let prediction = office.desk.dry_run(&trial(&after)).await.unwrap();
             prop_assert_eq!(&found(&office).await, &there, "a dry-run writes nothing");
             prop_assert_eq!(&told_kinds(&office).await, &kinds, "and tells nothing");
@@ -166,4 +174,105 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// What the event store says of clicks reaches those whom it concerns, and leaves them again.
+#[tokio::test]
+async fn the_clicks_of_partners_are_asked_and_kept() {
+    use crate::{
+        core::event::{Class, Event, Kind},
+        store::model::Model,
+    };
+    let office = Office::new(&json!({"review": {"hold_from": 30}})).await;
+    let lead = |partner: &'static str, email: char| Fact::Lead {
+        email: Some(email),
+        external: None,
+        partner: Some(partner),
+        day: 1,
+        token: Clicked::Never,
+        from: None,
+    };
+    office.tell(&lead("ann", 'x')).await;
+    office.tell(&lead("bob", 'y')).await;
+    let clicks = |partner: &str, class: Class, count: u64| Event {
+        kind: Kind::Click as i32,
+        class: class as i32,
+        time_ms: NOON - DAY_MS,
+        partner: partner.to_owned(),
+        count,
+        ..Event::default()
+    };
+    let signals = async || -> Vec<(String, Vec<String>, bool)> {
+        office.desk.follow_due().await.unwrap();
+        let (referrals, _) = found(&office).await;
+        let words = |row: &ReferralRow| row.reasons.iter().map(|reason| reason.signal.word().to_owned()).collect();
+        let mut all: Vec<_> = referrals.values().map(|row| (row.partner.to_string(), words(row), row.held)).collect();
+        all.sort();
+        all
+    };
+    let line = |partner: &str, words: &[&str], held: bool| {
+        (partner.to_owned(), words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(), held)
+    };
+    let clean = [line("ann", &[], false), line("bob", &[], false)];
+    assert_eq!(signals().await, clean);
+    let doubtful = Model::new(vec![
+        clicks("ann", Class::Human, 40),
+        clicks("ann", Class::Bot, 60),
+        clicks("bob", Class::Human, 70),
+        clicks("bob", Class::Owner, 30),
+    ]);
+    office.desk.ask_clicks(&doubtful).await.unwrap();
+    assert_eq!(signals().await, [line("ann", &["bot_share"], true), line("bob", &["own_clicks"], false)]);
+    let kinds = told_kinds(&office).await;
+    office.desk.ask_clicks(&doubtful).await.unwrap();
+    assert_eq!(signals().await[0].1, ["bot_share"]);
+    assert_eq!(told_kinds(&office).await, kinds, "the same again tells nobody anything");
+    let people = Model::new(vec![clicks("ann", Class::Human, 400), clicks("ann", Class::Bot, 60)]);
+    office.desk.ask_clicks(&people).await.unwrap();
+    assert_eq!(signals().await, clean);
+}
+
+/// What a dry-run and the following take, and how long writers wait for them:
+/// `cargo test --lib -- --ignored --nocapture twenty_thousand`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes"]
+#[expect(clippy::print_stderr, reason = "it is there to measure")]
+async fn twenty_thousand_referrals() {
+    use std::time::{Duration, Instant};
+    let office = Office::new(&terms()).await;
+    let begun = Instant::now();
+    for n in 0..20_000_i64 {
+        let lead = json!({"program": "spring", "email": format!("p{}@home.example", n % 19_000), "external_id": format!("{n}"),
+            "partner": if n % 3 == 0 { "ann" } else { "bob" }, "ip": format!("10.{}.{}.1", n % 200, n % 40),
+            "at": Millis(NOON - n * 60_000).to_string()});
+        office.desk.lead(&ToldLead::read(object(lead)).unwrap(), None).await.unwrap();
+        if n % 2 == 0 {
+            let sale = json!({"invoice_id": n.to_string(), "amount": 500, "currency": "EUR", "external_id": n.to_string(),
+                "at": Millis(NOON - n * 60_000 + 1).to_string()});
+            office.desk.convert(&ToldConversion::read(object(sale), "test").unwrap(), None).await.unwrap();
+        }
+    }
+    eprintln!("30,000 facts: {:?}", begun.elapsed());
+    office.desk.follow_terms().await.unwrap();
+    let mut after = terms();
+    after["review"] = json!({"hold_from": 40, "burst_leads": 3});
+    after["rewards"][0]["value"]["fixed"]["amount"] = json!(700);
+    let worst = async |work: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| {
+        let (mut longest, begun, mut work) = (Duration::ZERO, Instant::now(), work);
+        loop {
+            let one = Instant::now();
+            office.catalog.record().await.unwrap().rollback().await.unwrap();
+            longest = longest.max(one.elapsed());
+            tokio::select! { () = &mut work => return (begun.elapsed(), longest), () = tokio::time::sleep(Duration::from_millis(2)) => {} }
+        }
+    };
+    let dry = worst(Box::pin(async {
+        let said = office.desk.dry_run(&trial(&after)).await.unwrap();
+        eprintln!("{} of {} would change, {} held", said.changed, said.referrals, said.held);
+    }));
+    let (took, waited) = dry.await;
+    eprintln!("dry-run: {took:?}, a writer waits {waited:?} at most");
+    office.promise(&after).await;
+    let (took, waited) = worst(Box::pin(async { office.desk.follow_terms().await.unwrap() })).await;
+    eprintln!("following: {took:?}, a writer waits {waited:?} at most");
 }
