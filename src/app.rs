@@ -63,8 +63,25 @@ const CLICK_LIMITS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the control plane may take to end after everything else has.
 const CONTROL_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves until SIGTERM or SIGINT.
-pub(crate) fn serve(config: Config, with_demo: bool) -> anyhow::Result<()> {
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Fills an empty catalog with a small example.
+    pub demo: bool,
+    /// What time it is for everybody in it.
+    pub clock: Clock,
+    /// Ends it, as SIGTERM and SIGINT do.
+    pub stop: CancellationToken,
+}
+
+impl Default for Start {
+    fn default() -> Start {
+        Start { demo: false, clock: Clock::System, stop: CancellationToken::new() }
+    }
+}
+
+/// Serves until it is told to stop.
+pub fn serve(config: Config, start: &Start) -> anyhow::Result<()> {
     let form = match config.log.format {
         config::LogFormat::Human => logs::Form::Human,
         config::LogFormat::Json => logs::Form::Json,
@@ -72,7 +89,7 @@ pub(crate) fn serve(config: Config, with_demo: bool) -> anyhow::Result<()> {
     logs::install(form, &config.log.level)?;
     let metrics = Arc::new(Metrics::install()?);
     let control = control_runtime()?;
-    let result = control.block_on(run(config, with_demo, metrics));
+    let result = control.block_on(run(config, start, metrics));
     control.shutdown_timeout(CONTROL_STOP_TIMEOUT);
     result
 }
@@ -97,8 +114,8 @@ struct Parts {
     senders: Senders,
 }
 
-async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::Result<()> {
-    let parts = resolve(config, with_demo).await?;
+async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Result<()> {
+    let parts = resolve(config, start).await?;
     let control = TcpListener::bind(parts.config.control.listen).await.with_context(|| listen("control", &parts))?;
     let ops = TcpListener::bind(parts.config.ops.listen).await.with_context(|| listen("ops", &parts))?;
     let sockets = workers::bind(&parts.config.edge)?;
@@ -162,11 +179,14 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     addresses.write(&config.data)?;
     tracing::info!(edge = ?addresses.edge, tls = ?addresses.edge_tls, control = %addresses.control, ops = %addresses.ops, "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    if with_demo {
+    if start.demo {
         demo::print(&config.data, &addresses);
     }
 
-    let broken = reload::until_stopped(signals, &config, &shared, tls.as_ref(), &mut part_ended).await;
+    let broken = tokio::select! {
+        broken = reload::until_stopped(signals, &config, &shared, tls.as_ref(), &mut part_ended) => broken,
+        () = start.stop.cancelled() => None,
+    };
     health.set("server", State::NotReady, "it ends: connections are drained");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // At once: a process that is there to take over begins with it.
@@ -204,9 +224,9 @@ fn listen(which: &str, parts: &Parts) -> String {
 }
 
 /// Everything that can be wrong is wrong before anybody is let in.
-async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
+async fn resolve(config: Config, start: &Start) -> anyhow::Result<Parts> {
     let config = Arc::new(config);
-    let clock = Clock::System;
+    let clock = start.clock.clone();
     let health = Health::default();
     prepare_data_folder(&config.data)?;
     let keys = Arc::new(ArcSwap::from_pointee(keys::load_or_create(&config.keys.file, clock.now())?));
@@ -217,7 +237,7 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
     };
     let journal = Journal::open(SystemDisk::shared(), journal_settings(&config), clock.clone())?;
     let catalog = Catalog::configured(&config, clock.clone())?;
-    if with_demo {
+    if start.demo {
         demo::fill(&catalog).await?;
     }
     let options = catalog::FollowerOptions {

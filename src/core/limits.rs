@@ -301,6 +301,9 @@ pub const BATCH_MAX_BYTES: usize = 4 * 1024 * 1024;
 pub const RETRY_MIN: Duration = Duration::from_millis(100);
 /// Longest wait between two tries.
 pub const RETRY_MAX: Duration = Duration::from_secs(15);
+/// Longest wait between two tries of a source of events. The library behind it has its own waits; while nobody asks it,
+/// nobody hears what the group decides, and the other loaders wait for us.
+pub const SOURCE_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How often the pump looks for lanes that nobody owns.
 pub const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
