@@ -52,7 +52,7 @@ impl Business {
     }
 
     /// A lead of the partner's, by code; the referral's id.
-    fn lead(&self, email: &str, more: Value) -> String {
+    fn lead(&self, email: &str, more: &Value) -> String {
         let mut lead = json!({"program": "spring", "email": email, "partner": "abc123"});
         lead.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let told = self.ok("POST", "/v1/leads", &lead);
@@ -100,7 +100,7 @@ fn hours_ago(hours: i64) -> String {
 #[test]
 fn what_the_address_says() {
     let business = Business::open();
-    let own = business.lead("Jane+2@home.example", json!({}));
+    let own = business.lead("Jane+2@home.example", &json!({}));
     assert_eq!(
         (business.signals(&own), business.states(&own)),
         (vec!["self_mail".to_owned()], vec!["pending".to_owned()])
@@ -108,17 +108,17 @@ fn what_the_address_says() {
     let seen = business.referral(&own);
     assert_eq!((&seen["score"], &seen["held"]), (&json!(100), &json!(true)), "{seen:#}");
     assert_eq!(seen["reasons"][0]["words"], "The e-mail address is that of abc123, the partner");
-    let clean = business.lead("bo@home.example", json!({}));
+    let clean = business.lead("bo@home.example", &json!({}));
     assert_eq!((business.signals(&clean), business.states(&clean)), (vec![], vec!["due".to_owned()]));
-    let of_another = business.lead("jane+3@home.example", json!({"partner": "other"}));
+    let of_another = business.lead("jane+3@home.example", &json!({"partner": "other"}));
     assert_eq!(business.signals(&of_another), ["same_mail"], "not the partner's own, but known by the first lead");
 
-    let disposable = business.lead("x@mailinator.com", json!({}));
+    let disposable = business.lead("x@mailinator.com", &json!({}));
     assert_eq!(
         (business.signals(&disposable), business.states(&disposable)),
         (vec!["disposable_mail".to_owned()], vec!["due".to_owned()])
     );
-    let kept = business.lead("x@mail.example", json!({}));
+    let kept = business.lead("x@mail.example", &json!({}));
     assert!(business.signals(&kept).is_empty());
     business
         .promise(&json!({"hold_from": 50, "disposable_domains": ["mail.example"], "weights": {"disposable_mail": 50}}));
@@ -134,9 +134,9 @@ fn what_the_address_says() {
 #[test]
 fn the_same_person_twice() {
     let business = Business::open();
-    let first = business.lead("bo@gmail.com", json!({"at": hours_ago(5)}));
-    let again = business.lead("b.o+x@googlemail.com", json!({"at": hours_ago(4)}));
-    let another = business.lead("boo@gmail.com", json!({"at": hours_ago(3)}));
+    let first = business.lead("bo@gmail.com", &json!({"at": hours_ago(5)}));
+    let again = business.lead("b.o+x@googlemail.com", &json!({"at": hours_ago(4)}));
+    let another = business.lead("boo@gmail.com", &json!({"at": hours_ago(3)}));
     assert_eq!((business.signals(&first), business.signals(&another)), (vec![], vec![]));
     assert_eq!(
         (business.signals(&again), business.states(&again)),
@@ -144,7 +144,7 @@ fn the_same_person_twice() {
     );
     let contact = business.referral(&first)["contact"].clone();
     assert_eq!(business.referral(&again)["reasons"][0]["other"], contact);
-    let late = business.lead("bo+late@gmail.com", json!({"at": hours_ago(9)}));
+    let late = business.lead("bo+late@gmail.com", &json!({"at": hours_ago(9)}));
     assert!(business.signals(&late).is_empty(), "it is the first one now");
     assert_eq!(
         (business.signals(&first), business.states(&first)),
@@ -158,14 +158,15 @@ fn what_the_browser_says() {
     let ((own_token, own_cookie), (token, cookie)) = (business.click(), business.click());
     // A while after the click, so that only the browser speaks.
     let later = hours_ago(-1);
-    business.lead(OWN, json!({"token": own_token, "cookie": own_cookie, "at": later}));
-    let own = business.lead("bo@home.example", json!({"cookie": own_cookie, "at": later}));
+    business.lead(OWN, &json!({"token": own_token, "cookie": own_cookie, "at": later}));
+    let own = business.lead("bo@home.example", &json!({"cookie": own_cookie, "at": later}));
     assert_eq!(business.signals(&own), ["self_visitor"]);
-    let another = business.lead("eve@home.example", json!({"token": token, "cookie": cookie, "partner": null, "at": later}));
+    let another =
+        business.lead("eve@home.example", &json!({"token": token, "cookie": cookie, "partner": null, "at": later}));
     assert!(business.signals(&another).is_empty());
 
     let (token, _) = business.click();
-    let fast = business.lead("fast@home.example", json!({"token": token, "partner": null}));
+    let fast = business.lead("fast@home.example", &json!({"token": token, "partner": null}));
     assert_eq!(
         (business.signals(&fast), business.states(&fast)),
         (vec!["too_fast".to_owned()], vec!["due".to_owned()]),
@@ -176,7 +177,7 @@ fn what_the_browser_says() {
 #[test]
 fn a_burst_from_one_network_concerns_all_of_it() {
     let business = Business::open();
-    let from = |email: &str, ip: &str| business.lead(email, json!({"ip": ip}));
+    let from = |email: &str, ip: &str| business.lead(email, &json!({"ip": ip}));
     let four: Vec<String> = (0..4).map(|n| from(&format!("p{n}@home.example"), &format!("192.0.2.{n}"))).collect();
     let elsewhere = from("q@home.example", "198.51.100.7");
     assert!(four.iter().chain([&elsewhere]).all(|id| business.signals(id).is_empty()));
@@ -194,8 +195,8 @@ fn a_burst_from_one_network_concerns_all_of_it() {
 #[test]
 fn bots_among_a_partners_clicks() {
     let mut business = Business::open();
-    let of_bots = business.lead("bo@home.example", json!({}));
-    let of_another = business.lead("eve@home.example", json!({"partner": "other"}));
+    let of_bots = business.lead("bo@home.example", &json!({}));
+    let of_another = business.lead("eve@home.example", &json!({"partner": "other"}));
     let bot = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
     let mut client = Client::connect(business.server.edge).unwrap();
     for _ in 0..20 {
@@ -210,15 +211,15 @@ fn bots_among_a_partners_clicks() {
     business.server = Server::start(business.folder.path(), &Options::default()).unwrap();
     eventually("the partner's clicks", || (business.signals(&of_bots) == ["bot_share"]).then_some(()));
     assert!(business.signals(&of_another).is_empty());
-    let next = business.lead("next@home.example", json!({}));
+    let next = business.lead("next@home.example", &json!({}));
     assert_eq!(business.signals(&next), ["bot_share"], "a lead knows it at once");
 }
 
 #[test]
 fn what_is_held_waits_for_a_word_and_a_new_reason_holds_it_again() {
     let business = Business::open();
-    let own = business.lead(OWN, json!({"at": hours_ago(5)}));
-    let again = business.lead("jane+x@home.example", json!({"partner": "other", "at": hours_ago(4)}));
+    let own = business.lead(OWN, &json!({"at": hours_ago(5)}));
+    let again = business.lead("jane+x@home.example", &json!({"partner": "other", "at": hours_ago(4)}));
     let sale = json!({"referral": again, "amount": 9_990, "currency": "EUR", "invoice_id": "in_1"});
     business.ok("POST", "/v1/conversions", &sale);
     let list = business.ok("GET", "/v1/review", &Value::Null);
@@ -247,9 +248,9 @@ fn what_is_held_waits_for_a_word_and_a_new_reason_holds_it_again() {
     assert_eq!(business.referral(&again)["held"], false, "a fact that says nothing new changes nothing");
     for n in 0..4 {
         let from = json!({"partner": "other", "ip": "192.0.2.9", "at": hours_ago(4)});
-        business.lead(&format!("p{n}@home.example"), from);
+        business.lead(&format!("p{n}@home.example"), &from);
     }
-    business.lead("jane+x@home.example", json!({"partner": "other", "ip": "192.0.2.9", "at": hours_ago(4)}));
+    business.lead("jane+x@home.example", &json!({"partner": "other", "ip": "192.0.2.9", "at": hours_ago(4)}));
     assert_eq!(business.referral(&again)["held"], false, "the lead that counts came from elsewhere");
     business.promise(&json!({"hold_from": 50, "disposable_domains": ["home.example"]}));
     business.followed();
@@ -273,8 +274,8 @@ fn what_is_held_waits_for_a_word_and_a_new_reason_holds_it_again() {
 fn a_dry_run_says_what_switching_on_does() {
     let business = Business::open();
     business.promise(&json!({}));
-    let kept = business.lead("bo@home.example", json!({}));
-    let doubtful = business.lead("jane+x@home.example", json!({}));
+    let kept = business.lead("bo@home.example", &json!({}));
+    let doubtful = business.lead("jane+x@home.example", &json!({}));
     assert_eq!(
         (business.referral(&doubtful)["score"].clone(), business.states(&doubtful)),
         (json!(100), vec!["due".to_owned()]),

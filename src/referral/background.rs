@@ -45,12 +45,12 @@ const MAILS: u32 = 500;
 const LONG_AGO: Millis = Millis(-62_135_596_800_000);
 
 /// Of what a program promises: other terms, another digest.
-fn terms_digest(program: &Program) -> String {
+pub(super) fn terms_digest(program: &Program) -> String {
     let Program { credit, qualification, rewards, parent_shares, review, .. } = program;
     digest(&serde_json::json!([credit, qualification, rewards, parent_shares, review]).to_string())
 }
 
-fn beginning(code: &Code, digest: String, started_at: Millis) -> Following {
+pub(super) fn beginning(code: &Code, digest: String, started_at: Millis) -> Following {
     let (program, behind) = (code.clone(), String::new());
     Following { program, digest, started_at, ended_at: None, total: 0, done: 0, behind }
 }
@@ -91,6 +91,11 @@ impl Desk {
 
     /// Brings all changed terms to history.
     pub async fn follow_terms(&self) -> Result<(), DeskError> {
+        self.follow_all_terms(PLAN_REFERRALS_MAX).await
+    }
+
+    /// The same; a program with more than `most` referrals is followed person by person.
+    pub(super) async fn follow_all_terms(&self, most: u64) -> Result<(), DeskError> {
         let known: HashMap<Code, Following> =
             self.catalog.followings().await?.into_iter().map(|row| (row.program.clone(), row)).collect();
         let mut query = ListQuery { limit: Some(PAGE_MAX_ROWS), ..ListQuery::default() };
@@ -100,7 +105,8 @@ impl Desk {
                 let digest = terms_digest(&program);
                 let before = known.get(&program.code).filter(|row| row.digest == digest);
                 if before.is_none_or(|row| row.ended_at.is_none()) {
-                    self.follow_program(&program.code, digest, before.cloned()).await?;
+                    let row = before.cloned().unwrap_or_else(|| beginning(&program.code, digest, self.clock.now()));
+                    self.follow_program(row, most).await?;
                 }
             }
             match page.next {
@@ -111,12 +117,11 @@ impl Desk {
     }
 
     /// Brings a program's terms to its history; goes on where somebody ended before.
-    async fn follow_program(&self, code: &Code, digest: String, before: Option<Following>) -> Result<(), DeskError> {
-        let mut row = before.unwrap_or_else(|| beginning(code, digest, self.clock.now()));
-        let count = self.catalog.count_referrals(code).await?;
+    async fn follow_program(&self, mut row: Following, most: u64) -> Result<(), DeskError> {
+        let count = self.catalog.count_referrals(&row.program).await?;
         let finished = match count {
             0 => true,
-            count if count > PLAN_REFERRALS_MAX => self.follow_each(&mut row, count).await?,
+            count if count > most => self.follow_each(&mut row, count).await?,
             _ => self.follow_plan(&mut row).await?,
         };
         if finished {
@@ -159,7 +164,7 @@ impl Desk {
     }
 
     /// Computes anew what follows for some people, in one transaction with the progress.
-    async fn follow_some(
+    pub(super) async fn follow_some(
         &self,
         row: &mut Following,
         contacts: &[ContactId],
