@@ -288,8 +288,11 @@ async fn twenty_thousand_referrals() {
         let said = office.desk.dry_run(&trial(&after)).await.unwrap();
         eprintln!("{} of {} would change, {} held", said.changed, said.referrals, said.held);
     }));
+    let memory = || std::fs::read_to_string("/proc/self/status").unwrap();
+    let most = |status: &str| status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default().to_owned();
+    let before = most(&memory());
     let (took, waited) = dry.await;
-    eprintln!("dry-run: {took:?}, a writer waits {waited:?} at most");
+    eprintln!("dry-run: {took:?}, a writer waits {waited:?} at most; {before} -> {}", most(&memory()));
     office.promise(&after).await;
     let (took, waited) = worst(Box::pin(async { office.desk.follow_terms().await.unwrap() })).await;
     eprintln!("following: {took:?}, a writer waits {waited:?} at most");
