@@ -16,10 +16,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, ApiState, ops::OpsState},
+    api::{self, ApiState, Limiter, ops::OpsState},
     catalog::{self, Catalog, Follower},
     config::{self, Config},
-    edge::{self, tls::TlsHandle},
+    core::limits::{FORM_LEADS_PER_MINUTE, HANDED_MAX},
+    edge::{self, HandedOver, tls::TlsHandle},
     enrich::{Enrich, GeoFiles},
     io::{clock::Clock, disk::SystemDisk, random},
     journal::{self, Journal},
@@ -37,6 +38,7 @@ use crate::{
 mod addresses;
 mod click_limits;
 mod demo;
+mod handed;
 mod history;
 pub(crate) mod keys;
 mod lanes;
@@ -48,6 +50,7 @@ pub(crate) mod reports;
 mod scrape;
 mod senders;
 mod sinks;
+mod uploads;
 mod workers;
 
 use addresses::Addresses;
@@ -112,6 +115,7 @@ struct Parts {
     journal: Journal,
     reports: Arc<dyn Reports>,
     senders: Senders,
+    handed: HandedOver,
 }
 
 async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Result<()> {
@@ -121,7 +125,7 @@ async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Re
     let sockets = workers::bind(&parts.config.edge)?;
     let addresses = Addresses::of(&sockets, &control, &ops)?;
 
-    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders } = parts;
+    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders, handed } = parts;
     let sink = sinks::open(&config, &clock)?;
     let signals = Signals::listen()?;
     let stop = CancellationToken::new();
@@ -162,15 +166,19 @@ async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Re
         clock: clock.clone(),
         desk: desk.clone(),
         webhooks: senders.api,
+        form_limiter: Arc::new(Limiter::new(FORM_LEADS_PER_MINUTE)),
     };
+    let handed_over = api::handed_over(state.clone());
     let api = api::router(state);
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
     let tasks: Vec<JoinHandle<()>> = vec![
         owned("control listener", serve_http(control, api, stop.clone()), &stop, &ended),
+        owned("what the edge hands over", handed::serve(handed, handed_over, stop.clone()), &stop, &ended),
         owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
         owned("due rewards", release::follow(catalog.clone(), desk.clone(), stop.clone()), &stop, &ended),
         owned("changed terms", history::follow(desk.clone(), Arc::clone(&reports), stop.clone()), &stop, &ended),
+        owned("uploads", uploads::follow(desk.clone(), stop.clone()), &stop, &ended),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
         owned("webhooks", senders.webhooks.run(stop.clone()), &stop, &ended),
         owned("mail", senders.mailer.run(stop.clone()), &stop, &ended),
@@ -257,8 +265,10 @@ async fn resolve(config: Config, start: &Start) -> anyhow::Result<Parts> {
     let reports = reports::open(&config)?;
     let senders = Senders::new(&config, &catalog, &health, &clock)?;
     let links: Arc<Links> = follower.links();
-    let shared = Arc::new(edge::Shared { links, keys, enrich, clock: clock.clone(), settings: edge_settings(&config) });
-    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders })
+    let (control, handed) = mpsc::channel(HANDED_MAX);
+    let (settings, control) = (edge_settings(&config), Some(control));
+    let shared = Arc::new(edge::Shared { links, keys, enrich, clock: clock.clone(), settings, control });
+    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders, handed })
 }
 
 /// Makes the folder, and says at once when it cannot be written.

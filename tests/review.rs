@@ -174,6 +174,28 @@ fn what_the_browser_says() {
     );
 }
 
+/// What was paid with is known later than who somebody is: it reaches those who came before.
+#[test]
+fn what_the_payment_says() {
+    let business = Business::open();
+    let customer = business.lead(OWN, &json!({"partner": "other", "at": hours_ago(9)}));
+    let own = business.lead("bo@home.example", &json!({"at": hours_ago(8)}));
+    let first = business.lead("eve@home.example", &json!({"at": hours_ago(7)}));
+    let same = business.lead("eva@home.example", &json!({"at": hours_ago(6)}));
+    let clean = business.lead("joe@home.example", &json!({"at": hours_ago(5)}));
+    let all = [&customer, &own, &first, &same, &clean];
+    for (n, (id, card)) in all.into_iter().zip(["own", "own", "shared", "shared", "other"]).enumerate().rev() {
+        let sale = json!({"referral": id, "amount": 100, "currency": "EUR", "invoice_id": format!("in_{n}"), "payment_fingerprint": card});
+        business.ok("POST", "/v1/conversions", &sale);
+    }
+    assert_eq!(business.signals(&own), ["self_payment", "same_payment"]);
+    assert_eq!(business.signals(&same), ["same_payment"]);
+    for id in [&customer, &first, &clean] {
+        assert!(business.signals(id).is_empty());
+    }
+    assert_eq!(business.states(&same), ["pending", "pending"]);
+}
+
 #[test]
 fn a_burst_from_one_network_concerns_all_of_it() {
     let business = Business::open();

@@ -54,7 +54,14 @@ fn state(catalog: Catalog) -> ApiState {
     let webhooks = Webhooks { guard, tester, secret_overlap: settings.secret_overlap };
     let keys = KeyRing::new(vec![Key::new(1, &[1; 32])]).unwrap();
     let desk = Desk::new(catalog.clone(), Arc::new(ArcSwap::from_pointee(keys)), Clock::System);
-    ApiState { catalog, reports: Arc::new(NoReports), clock: Clock::System, desk, webhooks }
+    ApiState {
+        catalog,
+        reports: Arc::new(NoReports),
+        clock: Clock::System,
+        desk,
+        webhooks,
+        form_limiter: Arc::new(Limiter::new(30)),
+    }
 }
 
 struct Api {

@@ -16,20 +16,30 @@
 //! | `plan` | what would follow for all of a program, and which of it is new |
 //! | `told` | what somebody tells us, checked |
 //! | `desk` | the doors: a fact comes in, in one transaction with what follows |
+//! | `deed` | facts that others tell in one go: an event of a provider, lines of a file |
+//! | `further` | what a payment provider tells besides: several names for a person, and for a payment |
+//! | `inbound` | from what others send to facts: Stripe, webhooks with a mapping, lines of a file; signatures |
+//! | `upload` | files of facts, step by step |
+//! | `history` | the same, and what others are told of conversions and refunds |
 //! | `evidence` | what a lead says of who brought the person, and who of them may be credited |
 //! | `once` | requests that have their effect once |
 //! | `follow` | what follows, brought into the record |
 //! | `dry_run` | what changed terms would do, without doing it |
 //! | `background` | changed terms, and what concerns many, brought to history |
 //!
-//! All but the last six are pure: they take facts, terms and time as arguments and know no store.
+//! All but `desk`, `deed`, `further`, `evidence`, `once`, `follow`, `dry_run` and `background` are pure: they take facts, terms and time
+//! as arguments and know no store.
 
 pub mod attribution;
 mod background;
+pub mod deed;
 pub mod desk;
 pub mod dry_run;
 mod evidence;
 mod follow;
+mod further;
+mod history;
+pub mod inbound;
 pub mod ledger;
 mod once;
 pub mod outcome;
@@ -39,6 +49,7 @@ mod reward;
 #[cfg(test)]
 mod tests;
 pub mod told;
+pub mod upload;
 
 pub use background::AskError;
 pub use desk::{Desk, DeskError};

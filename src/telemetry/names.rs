@@ -101,6 +101,9 @@ metrics! {
     OUTBOX_LAG = "fingerpost_outbox_lag_rows", "Events in the catalog's outbox that this data folder's journal does not hold yet.";
     OUTBOX_EVENTS = "fingerpost_outbox_events_total", "Events that were brought from the catalog's outbox to the journal.";
     OUTBOX_SET_ASIDE = "fingerpost_outbox_set_aside_total", "Rows of the outbox whose event no journal can take; they stay in the outbox.";
+    // inbound
+    INBOUND_EVENTS = "fingerpost_inbound_events_total", "Events that webhooks of others brought, by result: applied, again, ignored, refused, unsigned.";
+    FORM_LEADS = "fingerpost_form_leads_total", "Leads that forms sent, by result: taken, refused, limited.";
     // process
     READINESS = "fingerpost_readiness", "1 for the state that a part of /readyz is in, 0 for the other states.";
     DISK_BYTES = "fingerpost_disk_bytes", "Size of the file system that holds the data folder.";

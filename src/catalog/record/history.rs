@@ -1,220 +1,104 @@
-//! All of a program at one moment: facts, what followed from them, what people have in common. Read without a lock, in one view.
+//! Conversions and refunds on their way to webhooks and the event store: each is told once a program, as soon as it belongs to a
+//! referral there.
 
-use std::collections::{BTreeMap, HashMap};
-
-use futures_util::TryStreamExt;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row, any::AnyRow};
-use tokio::time::timeout;
+use sqlx::{Row, any::AnyRow};
 
 use super::{
-    super::{Catalog, CatalogError, Entity, Program, entity::RowReader, no_answer, read},
+    super::CatalogError,
+    Recording,
     contact::{ContactId, id},
-    fact::{self, code},
-    followed::{REFERRAL_COLUMNS, REWARD_COLUMNS, ReferralRow, RewardRow, referral, reward},
-    related::{PartnerClicks, Related, RelatedLead},
+    fact::{code, money},
 };
-use crate::core::{code::Code, fact::Case, limits::CATALOG_ANSWER_TIMEOUT, program::Status};
+use crate::core::{code::Code, fact::FactId, money::Money, time::Millis};
 
-/// All of a program.
+/// A conversion that belongs to a referral, and was not told yet.
 #[derive(Clone, Debug)]
-pub struct History {
-    pub program: Program,
-    pub cases: BTreeMap<ContactId, Case>,
-    pub referrals: Vec<ReferralRow>,
-    pub rewards: Vec<RewardRow>,
-    pub related: Related,
-    /// Of each partner the parent, and whether the partner is active.
-    pub partners: HashMap<Code, (Option<Code>, bool)>,
+pub struct UntoldConversion {
+    pub id: FactId,
+    pub program: Code,
+    pub event: String,
+    pub money: Option<Money>,
+    pub at: Millis,
 }
 
-impl Catalog {
-    /// All of a program; `None`: it has more than `most` referrals.
-    pub async fn history(&self, program: &Code, most: u64) -> Result<Option<History>, CatalogError> {
-        let mut connection = self.reader().await?;
-        let read = self.read_history(&mut connection, program, most).await;
-        if read.is_err() {
-            connection.close_on_drop();
+/// The same of a refund, or of as much as it has grown.
+#[derive(Clone, Debug)]
+pub struct UntoldRefund {
+    pub id: FactId,
+    pub program: Code,
+    pub invoice: String,
+    /// In all; `None`: all of the sale.
+    pub amount: Option<i64>,
+    /// Told before.
+    pub told: Option<i64>,
+    pub at: Millis,
+}
+
+impl Recording {
+    /// Conversions of a person that were not told yet; and whether there are any at all.
+    pub async fn untold_conversions(
+        &mut self,
+        contact: ContactId,
+    ) -> Result<(Vec<UntoldConversion>, bool), CatalogError> {
+        let rows = sqlx::query(
+            "SELECT c.id, f.program, c.event, c.amount, c.currency, c.at_ms, t.fact FROM conversions AS c \
+             JOIN referrals AS f ON f.contact = c.contact AND (c.program IS NULL OR c.program = f.program) \
+             LEFT JOIN facts_told AS t ON t.fact = c.id AND t.program = f.program WHERE c.contact = $1 ORDER BY c.at_ms, c.id",
+        )
+        .bind(contact.to_string())
+        .fetch_all(&mut *self.writing.tx)
+        .await?;
+        let mut untold = Vec::new();
+        for row in &rows {
+            if row.try_get::<Option<&str>, _>(6)?.is_none() {
+                untold.push(UntoldConversion {
+                    id: id(row, 0)?,
+                    program: code(row.try_get(1)?)?,
+                    event: row.try_get(2)?,
+                    money: money(row.try_get(3)?, row.try_get(4)?)?,
+                    at: Millis(row.try_get(5)?),
+                });
+            }
         }
-        read
+        Ok((untold, !rows.is_empty()))
     }
 
-    async fn read_history(
-        &self,
-        connection: &mut AnyConnection,
-        program: &Code,
-        most: u64,
-    ) -> Result<Option<History>, CatalogError> {
-        let mut tx = connection.begin_with(self.shared.vendor.begin_reading()).await?;
-        let unknown = || CatalogError::NotFound { kind: "program", code: program.to_string() };
-        let sql = read::select::<Program>(&read::key_is::<Program>());
-        let row = sqlx::query(AssertSqlSafe(sql)).bind(program.to_string()).fetch_optional(&mut *tx).await?;
-        let found = Program::from_row(&mut RowReader::new(&row.ok_or_else(unknown)?))?;
-        let sql = "SELECT CAST(count(*) AS BIGINT) FROM referrals WHERE program = $1";
-        let count: i64 = sqlx::query(sql).bind(program.to_string()).fetch_one(&mut *tx).await?.try_get(0)?;
-        if u64::try_from(count).unwrap_or(0) > most {
-            tx.rollback().await?;
-            return Ok(None);
-        }
-        let mut history = History {
-            program: found,
-            cases: BTreeMap::new(),
-            referrals: Vec::new(),
-            rewards: Vec::new(),
-            related: Related::default(),
-            partners: HashMap::new(),
+    /// Refunds of a person's conversions that were not told yet, or have grown since.
+    pub async fn untold_refunds(&mut self, contact: ContactId) -> Result<Vec<UntoldRefund>, CatalogError> {
+        let rows = sqlx::query(
+            "SELECT r.id, f.program, r.invoice, r.amount, t.amount, r.at_ms FROM conversions AS c \
+             JOIN referrals AS f ON f.contact = c.contact AND (c.program IS NULL OR c.program = f.program) \
+             JOIN refunds AS r ON r.invoice = c.invoice \
+             LEFT JOIN facts_told AS t ON t.fact = r.id AND t.program = f.program \
+             WHERE c.contact = $1 AND (t.fact IS NULL OR r.amount > t.amount) ORDER BY r.at_ms, r.id",
+        )
+        .bind(contact.to_string())
+        .fetch_all(&mut *self.writing.tx)
+        .await?;
+        let refund = |row: &AnyRow| {
+            Ok(UntoldRefund {
+                id: id(row, 0)?,
+                program: code(row.try_get(1)?)?,
+                invoice: row.try_get(2)?,
+                amount: row.try_get(3)?,
+                told: row.try_get(4)?,
+                at: Millis(row.try_get(5)?),
+            })
         };
-        history.read_facts(&mut tx, program).await?;
-        history.read_followed(&mut tx, program).await?;
-        history.read_common(&mut tx).await?;
-        tx.rollback().await?;
-        Ok(Some(history))
+        rows.iter().map(refund).collect()
     }
 
-    /// People with leads in a program, behind one of them, in the order of their ids.
-    pub async fn contacts_of(
-        &self,
-        program: &Code,
-        behind: &str,
-        limit: usize,
-    ) -> Result<Vec<ContactId>, CatalogError> {
-        let query = sqlx::query(
-            "SELECT DISTINCT contact FROM referrals WHERE program = $1 AND contact > $2 ORDER BY contact LIMIT $3",
-        );
-        let query =
-            query.bind(program.to_string()).bind(behind.to_owned()).bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        self.rows(query).await?.iter().map(|row| id(row, 0)).collect()
-    }
-
-    /// The referrals of a program, counted.
-    pub async fn count_referrals(&self, program: &Code) -> Result<u64, CatalogError> {
-        let query = sqlx::query("SELECT CAST(count(*) AS BIGINT) FROM referrals WHERE program = $1");
-        let rows = self.rows(query.bind(program.to_string())).await?;
-        let count: i64 = rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
-        Ok(u64::try_from(count).unwrap_or(0))
-    }
-}
-
-/// Takes each row of a statement; `$1` is the program where there is one.
-async fn each(
-    tx: &mut AnyConnection,
-    sql: String,
-    program: Option<&Code>,
-    mut take: impl FnMut(&AnyRow) -> Result<(), CatalogError>,
-) -> Result<(), CatalogError> {
-    let query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-    let mut rows = match program {
-        Some(program) => query.bind(program.to_string()).fetch(tx),
-        None => query.fetch(tx),
-    };
-    while let Some(row) = timeout(CATALOG_ANSWER_TIMEOUT, rows.try_next()).await.map_err(|_| no_answer())?? {
-        take(&row)?;
-    }
-    Ok(())
-}
-
-impl History {
-    async fn read_facts(&mut self, tx: &mut AnyConnection, program: &Code) -> Result<(), CatalogError> {
-        let History { cases, related, .. } = self;
-        let sql = "SELECT id, at_ms, credited, network, contact FROM leads WHERE program = $1".to_owned();
-        each(tx, sql, Some(program), |row| {
-            let (lead, contact) = (fact::lead(row)?, id(row, 4)?);
-            let partner = lead.credited.as_ref().map(|credited| credited.partner.clone());
-            let source = partner.zip(lead.network.clone());
-            related.leads.push(RelatedLead { contact, place: lead.place, source });
-            cases.entry(contact).or_default().leads.push(lead);
-            Ok(())
-        })
+    /// Notes that a fact was told.
+    pub async fn fact_told(&mut self, fact: FactId, program: &Code, amount: Option<i64>) -> Result<(), CatalogError> {
+        sqlx::query(
+            "INSERT INTO facts_told (fact, program, amount) VALUES ($1, $2, $3) \
+             ON CONFLICT (fact, program) DO UPDATE SET amount = excluded.amount",
+        )
+        .bind(fact.to_string())
+        .bind(program.to_string())
+        .bind(amount)
+        .execute(&mut *self.writing.tx)
         .await?;
-        let sql = "SELECT c.id, c.at_ms, c.event, c.amount, c.currency, \
-                   CAST(COALESCE((SELECT sum(r.amount) FROM refunds AS r WHERE r.invoice = c.invoice), 0) AS BIGINT), \
-                   CAST((SELECT count(*) FROM refunds AS r WHERE r.invoice = c.invoice AND r.amount IS NULL) AS BIGINT), c.contact \
-                   FROM conversions AS c WHERE c.contact IN (SELECT contact FROM leads WHERE program = $1) \
-                   AND (c.program IS NULL OR c.program = $1)";
-        each(tx, sql.to_owned(), Some(program), |row| {
-            let contact = id(row, 7)?;
-            cases.entry(contact).or_default().conversions.push(fact::conversion(row)?);
-            Ok(())
-        })
-        .await?;
-        let sql = "SELECT id, at_ms, verdict, note, covers, contact FROM rulings WHERE program = $1".to_owned();
-        each(tx, sql, Some(program), |row| {
-            cases.entry(id(row, 5)?).or_default().rulings.push(fact::ruling(row)?);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn read_followed(&mut self, tx: &mut AnyConnection, program: &Code) -> Result<(), CatalogError> {
-        let History { referrals, rewards, .. } = self;
-        let sql = format!("SELECT {REFERRAL_COLUMNS} FROM referrals WHERE program = $1 ORDER BY since_ms, id");
-        each(tx, sql, Some(program), |row| {
-            referrals.push(referral(row)?);
-            Ok(())
-        })
-        .await?;
-        let sql = format!("SELECT {REWARD_COLUMNS} FROM rewards WHERE program = $1");
-        each(tx, sql, Some(program), |row| {
-            rewards.push(reward(row)?);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn read_common(&mut self, tx: &mut AnyConnection) -> Result<(), CatalogError> {
-        let History { related, partners, .. } = self;
-        let Related { mails, payments, visitors, .. } = related;
-        for (sql, into) in [
-            ("SELECT contact, normal FROM contact_keys WHERE normal IS NOT NULL", mails),
-            (
-                "SELECT DISTINCT contact, payment FROM conversions WHERE payment IS NOT NULL AND contact IS NOT NULL",
-                payments,
-            ),
-            ("SELECT contact, visitor FROM contact_visitors", visitors),
-        ] {
-            each(tx, sql.to_owned(), None, |row| {
-                into.push((id(row, 0)?, row.try_get(1)?));
-                Ok(())
-            })
-            .await?;
-        }
-        let sql = "SELECT p.code, p.email, c.bots, c.own, p.parent, p.status FROM partners AS p \
-                   LEFT JOIN partner_clicks AS c ON c.partner = p.code";
-        each(tx, sql.to_owned(), None, |row| {
-            related.add_partner(row)?;
-            let (parent, status): (Option<&str>, &str) = (row.try_get(4)?, row.try_get(5)?);
-            let parent = parent.map(code).transpose()?;
-            partners.insert(code(row.try_get(0)?)?, (parent, Status::from_word(status) == Some(Status::Active)));
-            Ok(())
-        })
-        .await
-    }
-
-    /// As [`Recording::parents`](super::Recording::parents) finds them.
-    pub fn parents(&self, partner: &Code, levels: usize) -> Vec<Option<Code>> {
-        let (mut parents, mut next) = (Vec::new(), partner);
-        while parents.len() < levels {
-            let Some((Some(parent), _)) = self.partners.get(next) else { break };
-            let active = self.partners.get(parent).is_some_and(|(_, active)| *active);
-            parents.push(active.then(|| parent.clone()));
-            next = parent;
-        }
-        parents
-    }
-}
-
-impl Catalog {
-    /// What is kept of partners' clicks.
-    pub async fn partner_clicks(&self) -> Result<Vec<PartnerClicks>, CatalogError> {
-        let rows = self.rows(sqlx::query("SELECT partner, bots, own FROM partner_clicks")).await?;
-        let percent = |share: i64| u32::try_from(share).unwrap_or(0);
-        rows.iter()
-            .map(|row| {
-                Ok(PartnerClicks {
-                    partner: code(row.try_get(0)?)?,
-                    bots: percent(row.try_get(1)?),
-                    own: percent(row.try_get(2)?),
-                })
-            })
-            .collect()
+        Ok(())
     }
 }

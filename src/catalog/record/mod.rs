@@ -8,12 +8,15 @@
 //! |---|---|
 //! | `contact` | people: found by what they are known by, and made one when two turn out to be |
 //! | `fact` | leads, conversions, refunds, rulings |
+//! | `names` | people and payments that others call by several names |
+//! | `history` | conversions and refunds that others were told of |
+//! | `inbound` | events of others that had their effect |
 //! | `followed` | referrals and rewards |
 //! | `answer` | answers under an Idempotency-Key |
 //! | `look` | what others read: one, and pages of a list |
 //! | `related` | what people have in common: addresses, payments, browsers, networks |
 //! | `review` | what is held until somebody looks at it |
-//! | `history` | all of a program at one moment, for a dry-run and for changed terms |
+//! | `whole` | all of a program at one moment, for a dry-run and for changed terms |
 //! | `followed_terms` | how far changed terms have reached history |
 
 use serde_json::Value;
@@ -27,25 +30,31 @@ mod fact;
 mod followed;
 mod followed_terms;
 mod history;
+mod inbound;
 mod look;
+mod names;
 mod related;
 mod review;
+mod whole;
 
 pub use answer::{Answer, Answered};
 pub use contact::{Contact, ContactId, Known, Person};
-pub use fact::{ConversionRow, LeadRow, RefundRow, RulingRow, Told};
+pub use fact::{ConversionRow, FOR_GOOD, LeadRow, RefundRow, RulingRow, Told};
 pub use followed::{ReferralRow, RewardRow};
 pub use followed_terms::Following;
-pub use history::History;
+pub use history::{UntoldConversion, UntoldRefund};
+pub use inbound::Inbound;
 pub use look::{ReferralView, RewardQuery};
+pub use names::{Name, NameKind};
 pub use related::{Near, PartnerClicks, Related, RelatedLead};
 pub use review::{ReviewItem, ReviewQuery};
+pub use whole::History;
 
 /// One transaction of the record. Dropping it takes everything back.
 #[derive(Debug)]
 pub struct Recording {
-    writing: Writing,
-    /// Two people turned out to be one.
+    pub(super) writing: Writing,
+    /// Two people turned out to be one, or a conversion went from one to another: what others had in common with them may be gone.
     united: bool,
 }
 
@@ -62,7 +71,7 @@ impl Recording {
         self.writing.now
     }
 
-    /// Whether two people turned out to be one in this transaction.
+    /// Whether two people turned out to be one in this transaction, or a conversion went from one to another.
     pub const fn has_united(&self) -> bool {
         self.united
     }

@@ -262,11 +262,11 @@ async fn twenty_thousand_referrals() {
     for n in 0..20_000_i64 {
         let lead = json!({"program": "spring", "email": format!("p{}@home.example", n % 19_000), "external_id": format!("{n}"),
             "partner": if n % 3 == 0 { "ann" } else { "bob" }, "ip": format!("10.{}.{}.1", n % 200, n % 40),
-            "at": Millis(NOON - n * 60_000).to_string()});
+            "at": Millis(NOON - (20_000 - n) * 60_000).to_string()});
         office.desk.lead(&ToldLead::read(object(lead)).unwrap(), None).await.unwrap();
         if n % 2 == 0 {
             let sale = json!({"invoice_id": n.to_string(), "amount": 500, "currency": "EUR", "external_id": n.to_string(),
-                "at": Millis(NOON - n * 60_000 + 1).to_string()});
+                "at": Millis(NOON - (20_000 - n) * 60_000 + 1).to_string()});
             office.desk.convert(&ToldConversion::read(object(sale), "test").unwrap(), None).await.unwrap();
         }
     }
