@@ -39,6 +39,7 @@ mod addresses;
 mod click_limits;
 mod demo;
 mod handed;
+mod history;
 pub(crate) mod keys;
 mod lanes;
 pub(crate) mod load;
@@ -176,6 +177,7 @@ async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Re
         owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
         owned("due rewards", release::follow(catalog.clone(), desk.clone(), stop.clone()), &stop, &ended),
+        owned("changed terms", history::follow(desk.clone(), Arc::clone(&reports), stop.clone()), &stop, &ended),
         owned("uploads", uploads::follow(desk.clone(), stop.clone()), &stop, &ended),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
         owned("webhooks", senders.webhooks.run(stop.clone()), &stop, &ended),

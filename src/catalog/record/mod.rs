@@ -14,6 +14,10 @@
 //! | `followed` | referrals and rewards |
 //! | `answer` | answers under an Idempotency-Key |
 //! | `look` | what others read: one, and pages of a list |
+//! | `related` | what people have in common: addresses, payments, browsers, networks |
+//! | `review` | what is held until somebody looks at it |
+//! | `whole` | all of a program at one moment, for a dry-run and for changed terms |
+//! | `followed_terms` | how far changed terms have reached history |
 
 use serde_json::Value;
 
@@ -24,30 +28,40 @@ mod answer;
 mod contact;
 mod fact;
 mod followed;
+mod followed_terms;
 mod history;
 mod inbound;
 mod look;
 mod names;
+mod related;
+mod review;
+mod whole;
 
 pub use answer::{Answer, Answered};
 pub use contact::{Contact, ContactId, Known, Person};
 pub use fact::{ConversionRow, FOR_GOOD, LeadRow, RefundRow, RulingRow, Told};
 pub use followed::{ReferralRow, RewardRow};
+pub use followed_terms::Following;
 pub use history::{UntoldConversion, UntoldRefund};
 pub use inbound::Inbound;
 pub use look::{ReferralView, RewardQuery};
 pub use names::{Name, NameKind};
+pub use related::{Near, PartnerClicks, Related, RelatedLead};
+pub use review::{ReviewItem, ReviewQuery};
+pub use whole::History;
 
 /// One transaction of the record. Dropping it takes everything back.
 #[derive(Debug)]
 pub struct Recording {
     pub(super) writing: Writing,
+    /// Two people turned out to be one, or a conversion went from one to another: what others had in common with them may be gone.
+    united: bool,
 }
 
 impl Catalog {
     /// Begins to record.
     pub async fn record(&self) -> Result<Recording, CatalogError> {
-        Ok(Recording { writing: Writing::begin_facts(self).await? })
+        Ok(Recording { writing: Writing::begin_facts(self).await?, united: false })
     }
 }
 
@@ -55,6 +69,11 @@ impl Recording {
     /// The time of this transaction.
     pub fn now(&self) -> Millis {
         self.writing.now
+    }
+
+    /// Whether two people turned out to be one in this transaction, or a conversion went from one to another.
+    pub const fn has_united(&self) -> bool {
+        self.united
     }
 
     /// A new id of this transaction's time.
