@@ -69,8 +69,16 @@ pub(super) async fn fill(catalog: &Catalog) {
     };
     let Told::New(cause) = record.conversion(&sale).await.unwrap() else { panic!("it is new") };
     assert_eq!(record.conversion(&sale).await.unwrap(), Told::Again(cause));
-    let email = Name { place: 2, kind: NameKind::Email, value: "ann@home.example".to_owned() };
-    record.add_names(cause, &[email]).await.unwrap();
+    let named = ConversionRow {
+        invoice: Some("in_2".to_owned()),
+        contact: None,
+        told_by: "names",
+        told_as: String::new(),
+        ..sale.clone()
+    };
+    let Told::New(named) = record.conversion(&named).await.unwrap() else { panic!("it is new") };
+    let email = Name { place: 4, kind: NameKind::Email, value: "somebody@home.example".to_owned() };
+    record.add_names(named, &[email]).await.unwrap();
     record.one_payment(&["pi_1".to_owned(), "in_1".to_owned()], Some("hash")).await.unwrap();
     let event = Inbound { endpoint: "stripe", event: "evt_1", kind: "invoice.paid", ignored: false };
     assert!(record.first_time(event).await.unwrap() && !record.first_time(event).await.unwrap());
@@ -147,7 +155,7 @@ pub(super) async fn fill(catalog: &Catalog) {
     catalog.put_inbound(&code("stripe"), "stripe", &json!({}), Some(&[secret])).await.unwrap();
     let kind = uploads::UploadKind::Leads;
     let file = "email\nno\n";
-    let upload = catalog.create_upload(kind, &["email".to_owned()], file, 6).await.unwrap();
+    let upload = catalog.create_upload(kind, &["email".to_owned()], file, (6, 2)).await.unwrap();
     let mut record = catalog.record().await.unwrap();
     let refused = uploads::RefusedLine { line: 2, reason: "email".to_owned(), cells: vec!["no".to_owned()] };
     let step = uploads::UploadStep {
