@@ -384,6 +384,26 @@ pub const EXPORT_PAGE_ROWS: u32 = 2_000;
 /// The same from ClickHouse, which looks through the page's whole day: more events at once, fewer looks. An event whose texts
 /// are all as long as they may be takes 3 KB.
 pub const EXPORT_PAGE_ROWS_CLICKHOUSE: u32 = 50_000;
+/// Events whose touches the SQLite sink gathers before it writes where they stand; a question looks through those behind them.
+pub const VISITS_RUN_EVENTS: i64 = 16_384;
+/// Events that are looked through at once for clicks that arrived.
+pub const ARRIVED_MAX_EVENTS: i64 = 50_000;
+/// Logs (partitions, lanes) that are looked through at once.
+pub const ARRIVED_LOGS_MAX: usize = 64;
+/// Touches of one visitor that the record keeps. A browser that clicks more is no person's.
+pub const VISITOR_TOUCHES_MAX: u32 = 1_000;
+/// Candidates that history may give to one decision: half of them the first ones in the program's window, half the last ones.
+pub const HISTORY_CANDIDATES_MAX: usize = 32;
+/// Visitors of one question about touches.
+pub const TOUCH_VISITORS_MAX: u32 = 50;
+/// Touches of one answer.
+pub const TOUCH_PAGE_ROWS: u32 = 2_000;
+/// How long a lead waits for the history of its visitors. What does not come in this time is asked again behind it.
+pub const HISTORY_TIMEOUT: Duration = Duration::from_secs(1);
+/// For so long nobody waits for an event store that has just not answered.
+pub const HISTORY_PAUSE: Duration = Duration::from_secs(10);
+/// Offsets that are read again on a cluster, where a replica may be behind.
+pub const ARRIVED_AGAIN_OFFSETS: u64 = 5_000;
 
 // === Shutdown ===
 

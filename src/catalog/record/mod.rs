@@ -12,6 +12,7 @@
 //! | `history` | conversions and refunds that others were told of |
 //! | `inbound` | events of others that had their effect |
 //! | `followed` | referrals and rewards |
+//! | `touch` | touches of visitors, and how far the event store was followed |
 //! | `answer` | answers under an Idempotency-Key |
 //! | `look` | what others read: one, and pages of a list |
 //! | `related` | what people have in common: addresses, payments, browsers, networks |
@@ -19,10 +20,18 @@
 //! | `whole` | all of a program at one moment, for a dry-run and for changed terms |
 //! | `followed_terms` | how far changed terms have reached history |
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{Catalog, CatalogError, outbox::Entry, write::Writing};
-use crate::core::{code::Code, event::Event, fact::FactId, id::EventId, time::Millis};
+use crate::core::{
+    code::Code,
+    event::Event,
+    fact::FactId,
+    id::{EventId, VisitorId},
+    time::Millis,
+};
 
 mod answer;
 mod contact;
@@ -35,6 +44,7 @@ mod look;
 mod names;
 mod related;
 mod review;
+mod touch;
 mod whole;
 
 pub use answer::{Answer, Answered};
@@ -48,12 +58,15 @@ pub use look::{ReferralView, RewardQuery};
 pub use names::{Name, NameKind};
 pub use related::{Near, PartnerClicks, Related, RelatedLead};
 pub use review::{ReviewItem, ReviewQuery};
+pub use touch::{Binding, ClickPosition, DecidedLead, TouchRow, VisitorHistory};
 pub use whole::History;
 
 /// One transaction of the record. Dropping it takes everything back.
 #[derive(Debug)]
 pub struct Recording {
     pub(super) writing: Writing,
+    /// Visitors whose history was brought into this transaction: they are bound with it.
+    asked: BTreeSet<VisitorId>,
     /// Two people turned out to be one, or a conversion went from one to another: what others had in common with them may be gone.
     united: bool,
 }
@@ -61,7 +74,7 @@ pub struct Recording {
 impl Catalog {
     /// Begins to record.
     pub async fn record(&self) -> Result<Recording, CatalogError> {
-        Ok(Recording { writing: Writing::begin_facts(self).await?, united: false })
+        Ok(Recording { writing: Writing::begin_facts(self).await?, asked: BTreeSet::new(), united: false })
     }
 }
 
