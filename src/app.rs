@@ -37,8 +37,10 @@ use crate::{
 
 mod addresses;
 mod click_limits;
+mod clicks;
 mod demo;
 mod handed;
+mod history;
 pub(crate) mod keys;
 mod lanes;
 pub(crate) mod load;
@@ -158,7 +160,7 @@ async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Re
     let data = config.data.clone();
     let scrape =
         scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links), data, clock.clone());
-    let desk = Desk::new(catalog.clone(), Arc::clone(&shared.keys), clock.clone());
+    let desk = Desk::new(catalog.clone(), Arc::clone(&shared.keys), clock.clone()).with_history(Arc::clone(&reports));
     let state = ApiState {
         catalog: catalog.clone(),
         reports: Arc::clone(&reports),
@@ -176,7 +178,14 @@ async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Re
         owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
         owned("due rewards", release::follow(catalog.clone(), desk.clone(), stop.clone()), &stop, &ended),
+        owned("changed terms", history::follow(desk.clone(), Arc::clone(&reports), stop.clone()), &stop, &ended),
         owned("uploads", uploads::follow(desk.clone(), stop.clone()), &stop, &ended),
+        owned(
+            "clicks of contacts",
+            clicks::follow(clicks::follower(&config, &catalog, &reports)?, stop.clone()),
+            &stop,
+            &ended,
+        ),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
         owned("webhooks", senders.webhooks.run(stop.clone()), &stop, &ended),
         owned("mail", senders.mailer.run(stop.clone()), &stop, &ended),

@@ -46,6 +46,7 @@ mod problem;
 mod programs;
 mod referrals;
 mod reports;
+mod review;
 mod rewards;
 mod share_links;
 mod uploads;
@@ -103,7 +104,7 @@ impl std::fmt::Debug for ApiState {
     security(("token" = [])),
     tags(
         (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "referrals"),
-        (name = "rewards"), (name = "reports"), (name = "webhooks"),
+        (name = "rewards"), (name = "review"), (name = "reports"), (name = "webhooks"),
         (name = "inbound"), (name = "uploads"),
     )
 )]
@@ -126,6 +127,7 @@ fn resources() -> OpenApiRouter<ApiState> {
         .merge(facts::routes())
         .merge(referrals::routes())
         .merge(rewards::routes())
+        .merge(review::routes())
         .merge(reports::routes())
         .merge(figures::routes())
         .merge(webhooks::routes())

@@ -16,7 +16,10 @@ use crate::{
         key::{Key, KeyRing},
     },
     io::clock::Clock,
-    store::{BoxFuture, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError},
+    store::{
+        Arrived, BoxFuture, CreditedClick, EventCursor, Filter, LinkRow, LinksQuery, Position, ReachQuery, ReachRow,
+        ReportError, TouchQuery,
+    },
 };
 
 /// Reports that nobody asks here.
@@ -42,6 +45,12 @@ impl Reports for NoReports {
         away()
     }
     fn link_clicks<'a>(&'a self, _: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>> {
+        away()
+    }
+    fn touches<'a>(&'a self, _: &'a TouchQuery) -> BoxFuture<'a, Result<Vec<CreditedClick>, ReportError>> {
+        away()
+    }
+    fn arrived<'a>(&'a self, _: &'a [Position]) -> BoxFuture<'a, Result<Arrived, ReportError>> {
         away()
     }
 }

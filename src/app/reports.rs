@@ -6,7 +6,8 @@ use crate::{
     config::{Config, stores::ReportsFrom},
     core::{code::Code, event::Event},
     store::{
-        BoxFuture, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError, Reports,
+        Arrived, BoxFuture, CreditedClick, EventCursor, Filter, LinkRow, LinksQuery, Position, ReachQuery, ReachRow,
+        ReportError, Reports, TouchQuery,
         clickhouse::{ClickHouseReports, Store},
         sqlite,
     },
@@ -51,6 +52,14 @@ impl Reports for Nobody {
     }
 
     fn link_clicks<'a>(&'a self, _: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn touches<'a>(&'a self, _: &'a TouchQuery) -> BoxFuture<'a, Result<Vec<CreditedClick>, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn arrived<'a>(&'a self, _: &'a [Position]) -> BoxFuture<'a, Result<Arrived, ReportError>> {
         Nobody::answer()
     }
 }

@@ -11,6 +11,7 @@ use crate::core::{
     code::Code,
     limits::{NAME_MAX_CHARS, ORIGINS_MAX, WINDOW_MAX_DAYS},
     program::{Attribution, Status, WINDOW_DAYS},
+    review::Review,
     terms::{self, Credit, Qualification, RewardRule},
     time::Millis,
 };
@@ -47,6 +48,9 @@ pub struct Program {
     /// What a partner's parent gets of the partner's rewards, its parent, and so on: basis points, at most three levels.
     #[schema(required = false)]
     pub parent_shares: Vec<u32>,
+    /// What makes a referral doubtful, and from when on somebody looks at it first.
+    #[schema(required = false)]
+    pub review: Review,
     #[schema(value_type = String, format = DateTime, read_only)]
     pub created_at: Millis,
     #[schema(value_type = String, format = DateTime, read_only)]
@@ -67,6 +71,7 @@ impl Entity for Program {
         "qualification",
         "rewards",
         "parent_shares",
+        "review",
     ];
     const COLUMNS: &'static [&'static str] = Self::FIELDS;
     const SEARCHED: &'static [&'static str] = &["code", "name"];
@@ -85,6 +90,7 @@ impl Entity for Program {
             qualification: reader.json("qualification"),
             rewards: reader.json("rewards"),
             parent_shares: reader.json("parent_shares"),
+            review: reader.json("review"),
             created_at: Millis(0),
             updated_at: Millis(0),
         };
@@ -92,6 +98,7 @@ impl Entity for Program {
             ("qualification", program.qualification.check()),
             ("rewards", terms::check_rewards(&program.rewards)),
             ("parent_shares", terms::check_parent_shares(&program.parent_shares)),
+            ("review", program.review.check()),
         ] {
             if let Err(error) = checked {
                 reader.mistake(format!("{field}{}", error.field), error.problem);
@@ -112,6 +119,7 @@ impl Entity for Program {
         row.text(&serde_json::to_string(&self.qualification).unwrap_or_default());
         row.json(&self.rewards);
         row.json(&self.parent_shares);
+        row.text(&serde_json::to_string(&self.review).unwrap_or_default());
     }
 
     fn from_row(row: &mut RowReader<'_>) -> Result<Program, CatalogError> {
@@ -127,6 +135,7 @@ impl Entity for Program {
             qualification: row.json()?,
             rewards: row.json()?,
             parent_shares: row.json()?,
+            review: row.json()?,
             created_at: Millis(row.integer()?),
             updated_at: Millis(row.integer()?),
         })
@@ -157,6 +166,7 @@ impl Entity for Program {
             json_cell(&self.qualification, self.qualification == Qualification::default()),
             json_cell(&self.rewards, self.rewards.is_empty()),
             json_cell(&self.parent_shares, self.parent_shares.is_empty()),
+            json_cell(&self.review, self.review == Review::default()),
         ]
     }
 }

@@ -18,6 +18,7 @@ mod load;
 mod migrate;
 mod names;
 mod report;
+mod review;
 mod serve;
 
 /// A redirect and click-ingest edge for referral programs.
@@ -65,6 +66,8 @@ enum Command {
     Export(export::Args),
     /// Show reach, or the statistics of links
     Report(report::Args),
+    /// Try changed terms of a program on its history
+    Review(review::Args),
     /// Copy the catalog from one database to another
     Catalog(catalog::Args),
     /// Check a configuration and report every mistake at once
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&global, args),
         Command::Export(args) => export::run(&global, args),
         Command::Report(args) => report::run(&global, args),
+        Command::Review(args) => review::run(&global, args),
         Command::Catalog(args) => catalog::run(&global, args),
         Command::Check(args) => check::run(&global, args),
         Command::Health(args) => health::run(&global, args),

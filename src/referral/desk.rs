@@ -8,11 +8,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
+    clicks::Clicks,
     evidence::{Evidence, judge},
     follow,
     further::{fingerprint, known_lead, payment_name, rematch, tell_further},
     history::{event, follow},
     once::{Once, answered, finish},
+    rejudge::{rejudge, settle},
     told::{STANDING_API, Sum, ToldConversion, ToldLead, ToldRefund, Whose},
 };
 use crate::{
@@ -32,6 +34,7 @@ use crate::{
         token::Token,
     },
     io::clock::Clock,
+    store::Reports,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +47,7 @@ pub enum DeskError {
 }
 
 impl DeskError {
-    fn mistake(field: &str, problem: impl Into<String>) -> DeskError {
+    pub(super) fn mistake(field: &str, problem: impl Into<String>) -> DeskError {
         DeskError::Catalog(CatalogError::Invalid(vec![Mistake::new(field, problem)]))
     }
 }
@@ -83,17 +86,17 @@ pub struct Desk {
     pub(super) catalog: Catalog,
     pub(super) keys: Arc<ArcSwap<KeyRing>>,
     pub(super) clock: Clock,
+    pub(super) clicks: Option<Arc<Clicks>>,
 }
 
 impl Desk {
     pub fn new(catalog: Catalog, keys: Arc<ArcSwap<KeyRing>>, clock: Clock) -> Desk {
-        Desk { catalog, keys, clock }
+        Desk { catalog, keys, clock, clicks: None }
     }
 
-    /// The catalog whose record it keeps.
-    #[cfg(test)]
-    pub(super) fn catalog(&self) -> &Catalog {
-        &self.catalog
+    /// The same with an event store, whose clicks are candidates for the credit of leads.
+    pub fn with_history(self, reports: Arc<dyn Reports>) -> Desk {
+        Desk { clicks: Some(Arc::new(Clicks::new(reports))), ..self }
     }
 
     /// The click that a token of ours was given with.
@@ -102,10 +105,13 @@ impl Desk {
     }
 
     pub async fn lead(&self, told: &ToldLead, once: Option<&Once>) -> Result<Answer, DeskError> {
+        // Before the record is locked: nobody else waits for the event store.
+        let asked = self.ask_history(told).await?;
         let mut record = self.catalog.record().await?;
         if let Some(answer) = answered(&mut record, once).await? {
             return Ok(answer);
         }
+        asked.keep(&mut record).await?;
         let lead = self.take_lead(&mut record, told).await?;
         finish(record, once, 201, &lead).await
     }
@@ -122,17 +128,17 @@ impl Desk {
         let decision = judge(record, &program, candidates, at).await?;
         let (contact, _) = record.contact(&told.person).await?;
         if let Some(visitor) = visitor {
-            record.bind_visitor(contact, visitor).await?;
+            record.bind_visitor(contact, visitor, at).await?;
         }
-        let credited = decision.credited();
         let row = LeadRow {
             id: told.id(),
             program: told.program.clone(),
             contact,
             click,
             metadata: told.metadata.clone(),
-            credited: credited.clone(),
+            credited: decision.credited(),
             decision: serde_json::to_string(&decision).unwrap_or_default(),
+            network: told.network.clone(),
             at,
         };
         let lead = record.lead(&row).await?;
@@ -143,10 +149,14 @@ impl Desk {
                 .collect();
         record.match_conversions(contact, &names).await?;
         let others = rematch(record, &names, click).await?;
+        // What the person's visitors did may say more than what came with the lead.
+        let mut rejudged = rejudge(record, contact).await?;
+        let decision = rejudged.told.remove(&lead).unwrap_or(decision);
+        let credited = decision.credited();
         let data = json!({ "id": lead, "program": told.program, "contact": contact, "credited": credited, "at": at });
         let event = event(Kind::Lead, lead, at, &told.program, credited.as_ref());
         record.tell_event("lead.created", &told.program, data, event).await?;
-        follow(record, contact).await?;
+        settle(record, contact, rejudged).await?;
         for other in others.into_iter().filter(|other| *other != contact) {
             follow(record, other).await?;
         }
@@ -291,10 +301,18 @@ impl Desk {
         let mut record = self.catalog.record().await?;
         let Some(found) = record.referral_by_id(referral).await? else { return Err(no_referral(referral)) };
         let (program, contact) = (found.program.clone(), found.contact);
-        let row = RulingRow { program, contact, verdict, note: note.to_owned(), at: record.now() };
+        // An approval speaks for what is there to be seen.
+        let covers = match verdict {
+            fact::Verdict::Approve => found.reasons.iter().map(|reason| reason.signal).collect(),
+            _ => Vec::new(),
+        };
+        let row = RulingRow { program, contact, verdict, note: note.to_owned(), covers, at: record.now() };
         record.ruling(&row).await?;
         follow(&mut record, contact).await?;
         let after = record.referral_of(contact, &found.program).await?.ok_or_else(|| no_referral(referral))?;
+        if verdict == fact::Verdict::Approve {
+            record.tell("referral.approved", &after.program, json!({ "referral": after, "note": note })).await?;
+        }
         record.commit().await?;
         Ok(after)
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::{super::CatalogError, Recording};
-use crate::core::{fact::FactId, id::VisitorId, time::Millis};
+use crate::core::{fact::FactId, mail, time::Millis};
 
 /// A contact's id.
 pub type ContactId = FactId;
@@ -140,10 +140,12 @@ impl Recording {
 
     async fn name_keys(&mut self, contact: ContactId, keys: &[(Known, &str)]) -> Result<(), CatalogError> {
         for (kind, value) in keys {
-            sqlx::query("INSERT INTO contact_keys (kind, value, contact) VALUES ($1, $2, $3)")
+            let normal = (*kind == Known::Email).then(|| mail::normal(value));
+            sqlx::query("INSERT INTO contact_keys (kind, value, contact, normal) VALUES ($1, $2, $3, $4)")
                 .bind(kind.word())
                 .bind((*value).to_owned())
                 .bind(contact.to_string())
+                .bind(normal)
                 .execute(&mut *self.writing.tx)
                 .await?;
         }
@@ -183,6 +185,7 @@ impl Recording {
         for row in &folded {
             self.writing.moved.referrals.insert(id(row, 0)?);
         }
+        self.united = true;
         for statement in [
             format!("DELETE FROM rewards WHERE referral IN ({FOLDED}) AND issued_ms IS NULL"),
             format!("DELETE FROM referrals WHERE id IN ({FOLDED}) AND id NOT IN ({issued})"),
@@ -192,9 +195,11 @@ impl Recording {
             ),
             format!("UPDATE referrals SET contact = $1 WHERE contact = $2 AND id NOT IN ({FOLDED})"),
             "UPDATE contact_keys SET contact = $1 WHERE contact = $2".to_owned(),
-            "INSERT INTO contact_visitors (contact, visitor, at_ms) SELECT CAST($1 AS TEXT), visitor, at_ms FROM contact_visitors \
-             WHERE contact = $2 ON CONFLICT (contact, visitor) DO NOTHING"
+            "INSERT INTO contact_visitors (contact, visitor, at_ms, history) SELECT CAST($1 AS TEXT), visitor, at_ms, history \
+             FROM contact_visitors WHERE contact = $2 ON CONFLICT (contact, visitor) DO UPDATE SET at_ms = excluded.at_ms \
+             WHERE excluded.at_ms < contact_visitors.at_ms"
                 .to_owned(),
+            "DELETE FROM contact_visitors WHERE contact = $2 AND contact <> $1".to_owned(),
             "UPDATE leads SET contact = $1 WHERE contact = $2".to_owned(),
             "UPDATE conversions SET contact = $1 WHERE contact = $2".to_owned(),
             "UPDATE rulings SET contact = $1 WHERE contact = $2".to_owned(),
@@ -212,19 +217,5 @@ impl Recording {
             .await?;
         let Contact { email, external_id, first_name, last_name, .. } = from_row(&names)?;
         self.name(older, &Person { email, external: external_id, first_name, last_name }).await
-    }
-
-    /// Binds a browser to a contact.
-    pub async fn bind_visitor(&mut self, contact: ContactId, visitor: VisitorId) -> Result<(), CatalogError> {
-        sqlx::query(
-            "INSERT INTO contact_visitors (contact, visitor, at_ms) VALUES ($1, $2, $3) \
-             ON CONFLICT (contact, visitor) DO NOTHING",
-        )
-        .bind(contact.to_string())
-        .bind(visitor.to_string())
-        .bind(self.now().0)
-        .execute(&mut *self.writing.tx)
-        .await?;
-        Ok(())
     }
 }

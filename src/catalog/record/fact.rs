@@ -4,7 +4,7 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{
     super::CatalogError,
-    Recording,
+    ERASED, Recording,
     contact::{ContactId, Known, id},
 };
 use crate::core::{
@@ -12,6 +12,7 @@ use crate::core::{
     fact::{Case, Conversion, Credited, FactId, Lead, Place, Ruling, Verdict},
     id::EventId,
     money::Money,
+    review::Signal,
     time::Millis,
 };
 
@@ -37,6 +38,8 @@ pub struct LeadRow {
     /// Who was credited, as JSON: [`Credited`] or null, and the decision.
     pub credited: Option<Credited>,
     pub decision: String,
+    /// The network that it came from, cut.
+    pub network: Option<String>,
     pub at: Millis,
 }
 
@@ -84,6 +87,8 @@ pub struct RulingRow {
     pub contact: ContactId,
     pub verdict: Verdict,
     pub note: String,
+    /// With an approval: the signals that it covers.
+    pub covers: Vec<Signal>,
     pub at: Millis,
 }
 
@@ -94,10 +99,9 @@ impl Recording {
             None => self.fresh_id()?,
         };
         let credited = serde_json::to_string(&lead.credited).unwrap_or_default();
-        self.writing.seen.forget_programs(lead.contact);
         sqlx::query(
-            "INSERT INTO leads (id, program, contact, click, metadata, credited, decision, at_ms, told_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "INSERT INTO leads (id, program, contact, click, metadata, credited, decision, network, at_ms, told_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(id.to_string())
         .bind(lead.program.to_string())
@@ -106,6 +110,7 @@ impl Recording {
         .bind(lead.metadata.clone())
         .bind(credited)
         .bind(lead.decision.clone())
+        .bind(lead.network.clone())
         .bind(lead.at.0)
         .bind(self.now().0)
         .execute(&mut *self.writing.tx)
@@ -151,16 +156,21 @@ impl Recording {
         }
         concerned.sort();
         concerned.dedup();
+        // Payments go along: who had one in common with somebody may have no more.
+        self.united |= concerned.len() > 1;
         Ok(concerned)
     }
 
-    /// Whose lead came with this click; the earliest one's.
+    /// Whose lead came with this click, the earliest one's; else whose browser it was.
     pub async fn contact_of_click(&mut self, click: EventId) -> Result<Option<ContactId>, CatalogError> {
         let row = sqlx::query("SELECT contact FROM leads WHERE click = $1 ORDER BY at_ms, id LIMIT 1")
             .bind(click.to_string())
             .fetch_optional(&mut *self.writing.tx)
             .await?;
-        row.map(|row| id(&row, 0)).transpose()
+        match row {
+            Some(row) => id(&row, 0).map(Some),
+            None => self.contact_of_touch(click).await,
+        }
     }
 
     pub async fn conversion(&mut self, told: &ConversionRow) -> Result<Told, CatalogError> {
@@ -270,13 +280,15 @@ impl Recording {
     pub async fn ruling(&mut self, ruling: &RulingRow) -> Result<FactId, CatalogError> {
         let id = self.fresh_id()?;
         sqlx::query(
-            "INSERT INTO rulings (id, program, contact, verdict, note, at_ms, told_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO rulings (id, program, contact, verdict, note, covers, at_ms, told_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(id.to_string())
         .bind(ruling.program.to_string())
         .bind(ruling.contact.to_string())
         .bind(ruling.verdict.word())
         .bind(ruling.note.clone())
+        .bind(serde_json::to_string(&ruling.covers).unwrap_or_default())
         .bind(ruling.at.0)
         .bind(self.now().0)
         .execute(&mut *self.writing.tx)
@@ -286,51 +298,53 @@ impl Recording {
 
     /// The programs in which a contact has left a lead.
     pub async fn programs_of(&mut self, contact: ContactId) -> Result<Vec<Code>, CatalogError> {
-        if let Some(known) = self.writing.seen.programs(contact) {
-            return Ok(known);
-        }
-        let rows = sqlx::query("SELECT DISTINCT program FROM leads WHERE contact = $1 ORDER BY program")
-            .bind(contact.to_string())
-            .fetch_all(&mut *self.writing.tx)
-            .await?;
-        let programs: Vec<Code> = rows.iter().map(|row| code(row.try_get(0)?)).collect::<Result<_, CatalogError>>()?;
-        self.writing.seen.put_programs(contact, programs.clone());
-        Ok(programs)
+        let rows =
+            sqlx::query("SELECT DISTINCT program FROM leads WHERE contact = $1 AND by_click < 2 ORDER BY program")
+                .bind(contact.to_string())
+                .fetch_all(&mut *self.writing.tx)
+                .await?;
+        rows.iter().map(|row| code(row.try_get(0)?)).collect()
     }
 
     /// All that is known of a person in a program. Whoever asks is about to write what follows from it.
     pub async fn case(&mut self, contact: ContactId, program: &Code) -> Result<Case, CatalogError> {
         self.writing.moved.people.insert(contact);
-        // In one statement: each costs a change of threads. Refunds of a conversion beyond its amount are as good as the amount.
-        let rows = sqlx::query(
-            "SELECT 'lead', id, at_ms, credited, CAST(NULL AS BIGINT), CAST(NULL AS TEXT), CAST(0 AS BIGINT), CAST(0 AS BIGINT) \
-             FROM leads WHERE contact = $1 AND program = $2 UNION ALL \
-             SELECT 'conversion', c.id, c.at_ms, c.event, c.amount, c.currency, \
-             CAST(COALESCE((SELECT sum(r.amount) FROM refunds AS r WHERE r.invoice = c.invoice), 0) AS BIGINT), \
-             CAST((SELECT count(*) FROM refunds AS r WHERE r.invoice = c.invoice AND r.amount IS NULL) AS BIGINT) \
-             FROM conversions AS c WHERE c.contact = $1 AND (c.program IS NULL OR c.program = $2) UNION ALL \
-             SELECT 'ruling', id, at_ms, verdict, CAST(NULL AS BIGINT), note, CAST(0 AS BIGINT), CAST(0 AS BIGINT) \
-             FROM rulings WHERE contact = $1 AND program = $2",
+        let (contact, program) = (contact.to_string(), program.to_string());
+        let leads = sqlx::query(
+            "SELECT id, at_ms, credited, network FROM leads WHERE contact = $1 AND program = $2 AND by_click < 2",
         )
-        .bind(contact.to_string())
-        .bind(program.to_string())
+        .bind(contact.clone())
+        .bind(program.clone())
         .fetch_all(&mut *self.writing.tx)
         .await?;
-        let mut case = Case::default();
-        for row in &rows {
-            match row.try_get(0)? {
-                "lead" => case.leads.push(lead(row)?),
-                "conversion" => case.conversions.push(conversion(row)?),
-                _ => case.rulings.push(ruling(row)?),
-            }
-        }
-        Ok(case)
+        // Refunds of a conversion beyond its amount are as good as the amount.
+        let conversions = sqlx::query(
+            "SELECT c.id, c.at_ms, c.event, c.amount, c.currency, \
+             CAST(COALESCE((SELECT sum(r.amount) FROM refunds AS r WHERE r.invoice = c.invoice), 0) AS BIGINT), \
+             CAST((SELECT count(*) FROM refunds AS r WHERE r.invoice = c.invoice AND r.amount IS NULL) AS BIGINT) \
+             FROM conversions AS c WHERE c.contact = $1 AND (c.program IS NULL OR c.program = $2)",
+        )
+        .bind(contact.clone())
+        .bind(program.clone())
+        .fetch_all(&mut *self.writing.tx)
+        .await?;
+        let rulings =
+            sqlx::query("SELECT id, at_ms, verdict, note, covers FROM rulings WHERE contact = $1 AND program = $2")
+                .bind(contact)
+                .bind(program)
+                .fetch_all(&mut *self.writing.tx)
+                .await?;
+        Ok(Case {
+            leads: leads.iter().map(lead).collect::<Result<_, _>>()?,
+            conversions: conversions.iter().map(conversion).collect::<Result<_, _>>()?,
+            rulings: rulings.iter().map(ruling).collect::<Result<_, _>>()?,
+        })
     }
 }
 
 fn again(row: &AnyRow, digest: &str) -> Result<Told, CatalogError> {
     let (known, told): (FactId, &str) = (id(row, 0)?, row.try_get(1)?);
-    Ok(if told == digest { Told::Again(known) } else { Told::Otherwise(known) })
+    Ok(if told == digest || told == ERASED { Told::Again(known) } else { Told::Otherwise(known) })
 }
 
 pub(super) fn code(text: &str) -> Result<Code, CatalogError> {
@@ -344,28 +358,30 @@ pub(super) fn money(amount: Option<i64>, currency: Option<&str>) -> Result<Optio
 }
 
 fn place(row: &AnyRow) -> Result<Place, CatalogError> {
-    Ok(Place { id: id(row, 1)?, at: Millis(row.try_get(2)?) })
+    Ok(Place { id: id(row, 0)?, at: Millis(row.try_get(1)?) })
 }
 
-fn lead(row: &AnyRow) -> Result<Lead, CatalogError> {
-    let credited: &str = row.try_get(3)?;
+pub(super) fn lead(row: &AnyRow) -> Result<Lead, CatalogError> {
+    let credited: &str = row.try_get(2)?;
     let credited = serde_json::from_str(credited).map_err(|p| CatalogError::Corrupt(format!("`{credited}`: {p}")))?;
-    Ok(Lead { place: place(row)?, credited })
+    Ok(Lead { place: place(row)?, credited, network: row.try_get(3)? })
 }
 
-fn conversion(row: &AnyRow) -> Result<Conversion, CatalogError> {
-    let all: i64 = row.try_get(7)?;
+pub(super) fn conversion(row: &AnyRow) -> Result<Conversion, CatalogError> {
+    let all: i64 = row.try_get(6)?;
     Ok(Conversion {
         place: place(row)?,
-        event: row.try_get(3)?,
-        money: money(row.try_get(4)?, row.try_get(5)?)?,
-        refunded: row.try_get(6)?,
+        event: row.try_get(2)?,
+        money: money(row.try_get(3)?, row.try_get(4)?)?,
+        refunded: row.try_get(5)?,
         reversed: all > 0,
     })
 }
 
-fn ruling(row: &AnyRow) -> Result<Ruling, CatalogError> {
-    let word: &str = row.try_get(3)?;
+pub(super) fn ruling(row: &AnyRow) -> Result<Ruling, CatalogError> {
+    let word: &str = row.try_get(2)?;
     let verdict = Verdict::from_word(word).ok_or_else(|| CatalogError::Corrupt(format!("`{word}` is no verdict")))?;
-    Ok(Ruling { place: place(row)?, verdict, note: row.try_get(5)? })
+    let covers: &str = row.try_get(4)?;
+    let covers = serde_json::from_str(covers).map_err(|p| CatalogError::Corrupt(format!("`{covers}`: {p}")))?;
+    Ok(Ruling { place: place(row)?, verdict, note: row.try_get(3)?, covers })
 }

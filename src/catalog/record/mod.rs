@@ -13,43 +13,65 @@
 //! | `history` | conversions and refunds that others were told of |
 //! | `inbound` | events of others that had their effect |
 //! | `followed` | referrals and rewards |
+//! | `touch` | touches of visitors, and how far the event store was followed |
 //! | `answer` | answers under an Idempotency-Key |
 //! | `look` | what others read: one, and pages of a list |
+//! | `related` | what people have in common: addresses, payments, browsers, networks |
+//! | `review` | what is held until somebody looks at it |
+//! | `whole` | all of a program at one moment, for a dry-run and for changed terms |
+//! | `followed_terms` | how far changed terms have reached history |
 //! | `group` | facts that wait share a transaction |
 //! | `seen` | what a transaction has read already |
 //! | `sums` | what reports are made of, brought up to date in the same transaction |
 //! | `figures` | what one referral adds to the sums |
 //! | `report` | the sums, asked |
 
-use serde_json::Value;
+use std::collections::BTreeSet;
 
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::{Catalog, CatalogError, outbox::Entry};
-use crate::core::{code::Code, event::Event, fact::FactId, id::EventId, time::Millis};
+use crate::core::{
+    code::Code,
+    event::Event,
+    fact::FactId,
+    id::{EventId, VisitorId},
+    time::Millis,
+};
 
 mod answer;
 mod contact;
 mod fact;
 pub mod figures;
 mod followed;
+mod followed_terms;
 pub(super) mod group;
 mod history;
 mod inbound;
 mod look;
 mod names;
+mod related;
 pub mod report;
+mod review;
 pub(super) mod seen;
 pub(super) mod sums;
+mod touch;
+mod whole;
 
 pub use answer::{Answer, Answered};
 pub use contact::{Contact, ContactId, Known, Person};
 pub use fact::{ConversionRow, FOR_GOOD, LeadRow, RefundRow, RulingRow, Told};
 pub use followed::{ReferralRow, RewardRow};
+pub use followed_terms::Following;
 pub use history::{UntoldConversion, UntoldRefund};
 pub use inbound::Inbound;
 pub use look::{ReferralView, RewardQuery};
 pub use names::{Name, NameKind};
+pub use related::{Near, PartnerClicks, Related, RelatedLead};
+pub use review::{ReviewItem, ReviewQuery};
+pub use touch::{Binding, ClickPosition, DecidedLead, TouchRow, VisitorHistory};
+pub use whole::History;
 
 /// One transaction of the record. Dropping it takes everything back.
 #[derive(Debug)]
@@ -57,13 +79,17 @@ pub struct Recording {
     pub(super) writing: group::Held,
     /// Dropped with the first recording of a group.
     _first: Option<oneshot::Sender<()>>,
+    /// Visitors whose history was brought into this transaction: they are bound with it.
+    asked: BTreeSet<VisitorId>,
+    /// Two people turned out to be one, or a conversion went from one to another: what others had in common with them may be gone.
+    united: bool,
 }
 
 impl Catalog {
     /// Begins to record.
     pub async fn record(&self) -> Result<Recording, CatalogError> {
         let (writing, first) = group::begin(self).await?;
-        Ok(Recording { writing, _first: first })
+        Ok(Recording { writing, _first: first, asked: BTreeSet::new(), united: false })
     }
 }
 
@@ -71,6 +97,11 @@ impl Recording {
     /// The time of this transaction.
     pub fn now(&self) -> Millis {
         self.writing.now
+    }
+
+    /// Whether two people turned out to be one in this transaction, or a conversion went from one to another.
+    pub const fn has_united(&self) -> bool {
+        self.united
     }
 
     /// A new id of this transaction's time.

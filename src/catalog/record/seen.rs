@@ -14,7 +14,6 @@ use crate::core::code::Code;
 pub(in super::super) struct Seen {
     items: HashMap<(Kind, String), Box<dyn Any + Send + Sync>>,
     referrals: HashMap<(ContactId, Code), Option<ReferralRow>>,
-    programs: HashMap<ContactId, Vec<Code>>,
 }
 
 impl Seen {
@@ -34,23 +33,8 @@ impl Seen {
         self.referrals.insert((contact, program.clone()), row);
     }
 
-    /// Where a contact has left leads.
-    pub(super) fn programs(&self, contact: ContactId) -> Option<Vec<Code>> {
-        self.programs.get(&contact).cloned()
-    }
-
-    pub(super) fn put_programs(&mut self, contact: ContactId, programs: Vec<Code>) {
-        self.programs.insert(contact, programs);
-    }
-
-    /// A lead was written.
-    pub(super) fn forget_programs(&mut self, contact: ContactId) {
-        self.programs.remove(&contact);
-    }
-
     /// Two contacts became one.
     pub(super) fn forget_people(&mut self) {
         self.referrals.clear();
-        self.programs.clear();
     }
 }

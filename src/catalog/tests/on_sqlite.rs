@@ -24,6 +24,8 @@ mod names;
 mod outbox;
 #[path = "record.rs"]
 mod record;
+#[path = "touch.rs"]
+mod touch;
 #[path = "webhooks.rs"]
 mod webhooks;
 #[path = "writers.rs"]

@@ -23,6 +23,7 @@
 //! | `load.rs` | the loader's ranges |
 //! | `beside.rs` | records set aside, positions, names |
 //! | `reports.rs` | reading; `question.rs` makes the statements' common parts, `answer.rs` takes their rows |
+//! | `touches.rs` | the touches of visitors, and what arrived |
 //! | `schema.rs` | migrations and the check of the schema |
 //! | `error.rs` | which errors are worth another try |
 
@@ -39,6 +40,7 @@ mod sink;
 mod store;
 #[cfg(test)]
 mod tests;
+mod touches;
 
 pub use beside::{Aside, NameRow, Named};
 pub use block::Block;

@@ -34,8 +34,8 @@ static FOUNDATION: Migration = {
 };
 
 /// All of them, in their order. Applied ones never change; what is to change is a new one.
-pub(super) static MIGRATIONS: [Migration; 4] =
-    migrations!(1 "001_events", 2 "002_rollups", 3 "003_names", 4 "004_projections");
+pub(super) static MIGRATIONS: [Migration; 5] =
+    migrations!(1 "001_events", 2 "002_rollups", 3 "003_names", 4 "004_projections", 5 "005_touches");
 
 /// The version that this program works with.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -359,7 +359,13 @@ mod tests {
         }
         for migration in std::iter::once(&FOUNDATION).chain(&MIGRATIONS) {
             for statement in migration.statements() {
-                let repeatable = [" IF NOT EXISTS {database}", " ADD PROJECTION IF NOT EXISTS ", " MODIFY SETTING "];
+                let repeatable = [
+                    " IF NOT EXISTS {database}",
+                    " ADD PROJECTION IF NOT EXISTS ",
+                    " ADD INDEX IF NOT EXISTS ",
+                    " MATERIALIZE INDEX ",
+                    " MODIFY SETTING ",
+                ];
                 assert!(repeatable.iter().any(|words| statement.contains(words)), "{statement}");
                 assert!(statement.contains("{on_cluster}"), "{statement}");
                 for cluster in ["", "main"] {

@@ -17,8 +17,10 @@
 //! | `record.rs` | an event to a row and back |
 //! | `sums.rs` | the sums that are not written yet |
 //! | `closed.rs` | coarse sums of days that are over |
+//! | `visits.rs` | where the touches of a visitor stand |
 //! | `sink.rs` | writing |
 //! | `reports.rs` | reading |
+//! | `touches.rs` | the touches of visitors, and what arrived |
 //! | `error.rs` | which errors are worth another try |
 //!
 //! [`SUMS_LAG_MAX_EVENTS`]: crate::core::limits::SUMS_LAG_MAX_EVENTS
@@ -39,6 +41,8 @@ mod sink;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod touches;
+mod visits;
 
 pub use lazy::{LazyReports, LazySink};
 pub use reports::SqliteReports;
