@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, ApiState, ops::OpsState},
-    catalog::{self, Catalog, Follower},
+    catalog::{
+        self, Catalog, Follower,
+        audit::{Caller, as_caller},
+    },
     config::{self, Config},
     edge::{self, tls::TlsHandle},
     enrich::{Enrich, GeoFiles},
@@ -26,7 +29,7 @@ use crate::{
     links::Links,
     pump::{self, Pump},
     referral::Desk,
-    store::Reports,
+    store::{Reports, keep::Keeper},
     telemetry::{
         health::{Health, State},
         logs,
@@ -37,6 +40,7 @@ use crate::{
 mod addresses;
 mod click_limits;
 mod demo;
+mod erasures;
 pub(crate) mod keys;
 mod lanes;
 pub(crate) mod load;
@@ -44,6 +48,7 @@ mod outbox_lane;
 mod release;
 mod reload;
 pub(crate) mod reports;
+mod retention;
 mod scrape;
 mod senders;
 mod sinks;
@@ -93,6 +98,7 @@ struct Parts {
     follower: Follower,
     journal: Journal,
     reports: Arc<dyn Reports>,
+    keeper: Arc<dyn Keeper>,
     senders: Senders,
 }
 
@@ -103,7 +109,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     let sockets = workers::bind(&parts.config.edge)?;
     let addresses = Addresses::of(&sockets, &control, &ops)?;
 
-    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders } = parts;
+    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, keeper, senders } = parts;
     let sink = sinks::open(&config, &clock)?;
     let signals = Signals::listen()?;
     let stop = CancellationToken::new();
@@ -130,7 +136,7 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
         moved,
         health: health.clone(),
         clock: clock.clone(),
-        retention: config.outbox.retention,
+        retention: config.retention.outbox,
     };
     let outbox = owned("the outbox's lane", outbox.run(outbox_stop.clone()), &outbox_stop, &ended);
 
@@ -144,14 +150,23 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
         clock: clock.clone(),
         desk: desk.clone(),
         webhooks: senders.api,
+        persons: api::Persons { keeper: Arc::clone(&keeper), late_events: config.retention.late_events },
     };
     let api = api::router(state);
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
+    let sweeper = retention::Sweeper {
+        catalog: catalog.clone(),
+        keeper: Arc::clone(&keeper),
+        retention: config.retention,
+        clock: clock.clone(),
+    };
     let tasks: Vec<JoinHandle<()>> = vec![
         owned("control listener", serve_http(control, api, stop.clone()), &stop, &ended),
         owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
         owned("due rewards", release::follow(catalog.clone(), desk, stop.clone()), &stop, &ended),
+        owned("erasures", erasures::follow(catalog.clone(), Arc::clone(&keeper), stop.clone()), &stop, &ended),
+        owned("retention", sweeper.run(stop.clone()), &stop, &ended),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
         owned("webhooks", senders.webhooks.run(stop.clone()), &stop, &ended),
         owned("mail", senders.mailer.run(stop.clone()), &stop, &ended),
@@ -216,7 +231,7 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
     let journal = Journal::open(SystemDisk::shared(), journal_settings(&config), clock.clone())?;
     let catalog = Catalog::configured(&config, clock.clone())?;
     if with_demo {
-        demo::fill(&catalog).await?;
+        as_caller(Caller::system("demo"), demo::fill(&catalog)).await?;
     }
     let options = catalog::FollowerOptions {
         poll_interval: config.catalog.poll_interval,
@@ -229,14 +244,15 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
     {
         return Err(error).context("there is neither a catalog nor a snapshot of it to serve");
     }
-    if let Err(error) = catalog.ensure_admin_token(&config.data.join("admin-token")).await {
+    if let Err(error) = as_caller(Caller::system("start"), catalog.ensure_admin_token(&config.data.join("admin-token"))).await {
         tracing::warn!(%error, "the admin token cannot be checked while the catalog is away");
     }
     let reports = reports::open(&config)?;
+    let keeper = reports::keeper(&config, &clock)?;
     let senders = Senders::new(&config, &catalog, &health, &clock)?;
     let links: Arc<Links> = follower.links();
     let shared = Arc::new(edge::Shared { links, keys, enrich, clock: clock.clone(), settings: edge_settings(&config) });
-    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders })
+    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, keeper, senders })
 }
 
 /// Makes the folder, and says at once when it cannot be written.

@@ -32,12 +32,14 @@ use crate::{
 };
 
 mod ads;
+pub(crate) mod audit;
 mod auth;
 mod facts;
 mod items;
 mod links;
 pub mod ops;
 mod partners;
+mod persons;
 mod problem;
 mod programs;
 mod referrals;
@@ -49,6 +51,7 @@ mod webhooks;
 #[cfg(test)]
 mod tests;
 
+pub use persons::Persons;
 pub use problem::Problem;
 pub use webhooks::Webhooks;
 
@@ -60,6 +63,7 @@ pub struct ApiState {
     pub clock: Clock,
     pub desk: Desk,
     pub webhooks: Webhooks,
+    pub persons: Persons,
 }
 
 impl FromRef<ApiState> for Arc<dyn Reports> {
@@ -91,7 +95,7 @@ impl std::fmt::Debug for ApiState {
     security(("token" = [])),
     tags(
         (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "referrals"),
-        (name = "rewards"), (name = "reports"), (name = "webhooks"),
+        (name = "rewards"), (name = "reports"), (name = "webhooks"), (name = "persons"), (name = "audit"),
     )
 )]
 struct Description;
@@ -115,6 +119,8 @@ fn resources() -> OpenApiRouter<ApiState> {
         .merge(rewards::routes())
         .merge(reports::routes())
         .merge(webhooks::routes())
+        .merge(audit::routes())
+        .merge(persons::routes())
 }
 
 /// The whole API.

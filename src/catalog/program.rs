@@ -10,6 +10,7 @@ use super::{
 use crate::core::{
     code::Code,
     limits::{NAME_MAX_CHARS, WINDOW_MAX_DAYS},
+    notify::Notify,
     program::{Attribution, Status, WINDOW_DAYS},
     terms::{self, Credit, Qualification, RewardRule},
     time::Millis,
@@ -44,6 +45,9 @@ pub struct Program {
     /// What a partner's parent gets of the partner's rewards, its parent, and so on: basis points, at most three levels.
     #[schema(required = false)]
     pub parent_shares: Vec<u32>,
+    /// Who is mailed when a reward is due.
+    #[schema(required = false)]
+    pub notify: Notify,
     #[schema(value_type = String, format = DateTime, read_only)]
     pub created_at: Millis,
     #[schema(value_type = String, format = DateTime, read_only)]
@@ -63,6 +67,7 @@ impl Entity for Program {
         "qualification",
         "rewards",
         "parent_shares",
+        "notify",
     ];
     const COLUMNS: &'static [&'static str] = Self::FIELDS;
     const SEARCHED: &'static [&'static str] = &["code", "name"];
@@ -80,6 +85,7 @@ impl Entity for Program {
             qualification: reader.json("qualification"),
             rewards: reader.json("rewards"),
             parent_shares: reader.json("parent_shares"),
+            notify: reader.json("notify"),
             created_at: Millis(0),
             updated_at: Millis(0),
         };
@@ -91,6 +97,9 @@ impl Entity for Program {
             if let Err(error) = checked {
                 reader.mistake(format!("{field}{}", error.field), error.problem);
             }
+        }
+        if let Err(error) = program.notify.check() {
+            reader.mistake(format!("notify{}", error.field), error.problem);
         }
         Some(Program { code: code?, ..program })
     }
@@ -106,6 +115,7 @@ impl Entity for Program {
         row.text(&serde_json::to_string(&self.qualification).unwrap_or_default());
         row.json(&self.rewards);
         row.json(&self.parent_shares);
+        row.text(&serde_json::to_string(&self.notify).unwrap_or_default());
     }
 
     fn from_row(row: &mut RowReader<'_>) -> Result<Program, CatalogError> {
@@ -120,6 +130,7 @@ impl Entity for Program {
             qualification: row.json()?,
             rewards: row.json()?,
             parent_shares: row.json()?,
+            notify: row.json()?,
             created_at: Millis(row.integer()?),
             updated_at: Millis(row.integer()?),
         })
@@ -149,6 +160,7 @@ impl Entity for Program {
             json_cell(&self.qualification, self.qualification == Qualification::default()),
             json_cell(&self.rewards, self.rewards.is_empty()),
             json_cell(&self.parent_shares, self.parent_shares.is_empty()),
+            json_cell(&self.notify, self.notify == Notify::default()),
         ]
     }
 }

@@ -17,10 +17,12 @@ use tokio::sync::mpsc;
 
 use crate::{
     catalog::{
-        Ad, Bulk, Catalog, Entity, Link, Mistake, Partner, Program, Refused, Row, ShareLink, entity,
+        Ad, Bulk, Catalog, Entity, Link, Mistake, Partner, Program, Refused, Row, ShareLink,
+        audit::{Caller, as_caller},
+        entity,
         sheet::{Header, Line, REASON},
     },
-    io::clock::Clock,
+    io::{clock::Clock, user::user},
 };
 
 /// Bad lines that are printed.
@@ -72,13 +74,14 @@ pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
     runtime.block_on(async move {
         let catalog = Catalog::configured(&config, Clock::System)?;
         catalog.ready().await?;
-        let result = match args.kind {
-            Kind::Programs => import::<Program>(&catalog, &args).await,
-            Kind::Links => import::<Link>(&catalog, &args).await,
-            Kind::Partners => import::<Partner>(&catalog, &args).await,
-            Kind::Ads => import::<Ad>(&catalog, &args).await,
-            Kind::ShareLinks => import::<ShareLink>(&catalog, &args).await,
+        let import = async |args: &Args| match args.kind {
+            Kind::Programs => import::<Program>(&catalog, args).await,
+            Kind::Links => import::<Link>(&catalog, args).await,
+            Kind::Partners => import::<Partner>(&catalog, args).await,
+            Kind::Ads => import::<Ad>(&catalog, args).await,
+            Kind::ShareLinks => import::<ShareLink>(&catalog, args).await,
         };
+        let result = as_caller(Caller::cli(&user()), import(&args)).await;
         catalog.close().await;
         result
     })

@@ -12,6 +12,7 @@ pub mod key;
 pub mod limits;
 pub mod money;
 pub mod percent;
+pub mod notify;
 pub mod program;
 pub mod rule;
 pub mod template;

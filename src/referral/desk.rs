@@ -10,12 +10,14 @@ use serde_json::json;
 use super::{
     evidence::{Evidence, judge},
     follow::{self, follow},
+    notice,
     once::{Once, answered, finish},
     told::{ToldConversion, ToldLead, ToldRefund, Whose},
 };
 use crate::{
     catalog::{
         Catalog, CatalogError, Mistake,
+        audit::{Change, Deed},
         record::{
             Answer, ContactId, ConversionRow, Known, LeadRow, Recording, ReferralRow, RefundRow, RewardRow, RulingRow,
             Told,
@@ -259,6 +261,8 @@ impl Desk {
         record.ruling(&row).await?;
         follow(&mut record, contact).await?;
         let after = record.referral_of(contact, &found.program).await?.ok_or_else(|| no_referral(referral))?;
+        let changes = vec![Change::new("state", found.state, after.state.clone())];
+        record.audit(None, Deed::new(verdict.word(), "referral", referral.to_string()).with(changes));
         record.commit().await?;
         Ok(after)
     }
@@ -288,6 +292,7 @@ impl Desk {
             let row = RewardRow { state, issued_at, reference: reference.to_owned(), ..before.clone() };
             record.put_reward(&row).await?;
             follow::tell(&mut record, Some(&before), &row).await?;
+            record.audit(None, notice::issued(&before, &row));
             issued.push(row);
         }
         if !mistakes.is_empty() {
@@ -307,6 +312,7 @@ impl Desk {
             record.put_reward(&row).await?;
             follow::tell(&mut record, Some(before), &row).await?;
         }
+        notice::settle(&mut record).await?;
         record.commit().await?;
         Ok(held.len())
     }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{
     ledger::{Entry, OfPartner, OfRule, Withheld},
+    notice,
     outcome::{Earned, Outcome, Standing, Terms, outcome},
     reward::{self, Key, NOT_EARNED, Wanted, is_taken_back, stand},
 };
@@ -39,7 +40,7 @@ pub(super) async fn follow(record: &mut Recording, contact: ContactId) -> Result
             put_rewards(record, &program, &referral, followed.earned, &followed.standing).await?;
         }
     }
-    Ok(())
+    notice::settle(record).await
 }
 
 async fn put_referral(
@@ -203,6 +204,7 @@ pub(super) async fn tell(
     if !matches!(row.state, RewardState::Due | RewardState::Issued) || was_due {
         return record.tell(kind, &row.program, json!(row)).await;
     }
+    record.mark_due(row.id);
     let event = Event {
         id: record.fresh_id()?.0.to_vec(),
         kind: Kind::Reward as i32,

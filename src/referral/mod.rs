@@ -17,14 +17,16 @@
 //! | `evidence` | what a lead says of who brought the person, and who of them may be credited |
 //! | `once` | requests that have their effect once |
 //! | `follow` | what follows, brought into the record |
+//! | `notice` | what is due, told by mail |
 //!
-//! All but the last four are pure: they take facts, terms and time as arguments and know no store.
+//! All but the last five are pure: they take facts, terms and time as arguments and know no store.
 
 pub mod attribution;
 pub mod desk;
 mod evidence;
 mod follow;
 pub mod ledger;
+mod notice;
 mod once;
 pub mod outcome;
 mod reward;

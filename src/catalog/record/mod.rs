@@ -9,12 +9,19 @@
 //! | `contact` | people: found by what they are known by, and made one when two turn out to be |
 //! | `fact` | leads, conversions, refunds, rulings |
 //! | `followed` | referrals and rewards |
+//! | `notice` | rewards that were told by mail |
 //! | `answer` | answers under an Idempotency-Key |
 //! | `look` | what others read: one, and pages of a list |
 
 use serde_json::Value;
 
-use super::{Catalog, CatalogError, outbox::Entry, write::Writing};
+use super::{
+    Catalog, CatalogError,
+    audit::{Caller, Deed},
+    mails::NewMail,
+    outbox::Entry,
+    write::Writing,
+};
 use crate::core::{code::Code, event::Event, fact::FactId, id::EventId, time::Millis};
 
 mod answer;
@@ -22,6 +29,7 @@ mod contact;
 mod fact;
 mod followed;
 mod look;
+mod notice;
 
 pub use answer::{Answer, Answered};
 pub use contact::{Contact, ContactId, Known, Person};
@@ -29,16 +37,22 @@ pub use fact::{ConversionRow, LeadRow, RefundRow, RulingRow, Told};
 pub use followed::{ReferralRow, RewardRow};
 pub use look::{ReferralView, RewardQuery};
 
+/// Takes the place of a digest, and of a name by which somebody was told, when the person is erased. Whatever is told under such
+/// a name again is the same.
+pub(super) const ERASED: &str = "erased";
+
 /// One transaction of the record. Dropping it takes everything back.
 #[derive(Debug)]
 pub struct Recording {
     writing: Writing,
+    /// Rewards that became due or were issued by themselves.
+    due: Vec<FactId>,
 }
 
 impl Catalog {
     /// Begins to record.
     pub async fn record(&self) -> Result<Recording, CatalogError> {
-        Ok(Recording { writing: Writing::begin_facts(self).await? })
+        Ok(Recording { writing: Writing::begin_facts(self).await?, due: Vec::new() })
     }
 }
 
@@ -78,6 +92,19 @@ impl Recording {
     ) -> Result<(), CatalogError> {
         let entry = Entry { kind, program: program.to_string(), body: data.to_string(), event };
         self.writing.tell(entry).await
+    }
+
+    /// A row of the audit log: by whoever this is done for, or by `caller`.
+    pub fn audit(&mut self, caller: Option<Caller>, deed: Deed) {
+        match caller {
+            Some(caller) => self.writing.audit_by(caller, deed),
+            None => self.writing.audit(deed),
+        }
+    }
+
+    /// The mail leaves when this transaction is committed, and only then.
+    pub async fn mail(&mut self, mail: &NewMail) -> Result<(), CatalogError> {
+        self.writing.mail(mail).await.map(drop)
     }
 
     pub async fn commit(self) -> Result<(), CatalogError> {

@@ -18,6 +18,7 @@
 //! | `sums.rs` | the sums that are not written yet |
 //! | `sink.rs` | writing |
 //! | `reports.rs` | reading |
+//! | `keep.rs` | forgetting |
 //! | `error.rs` | which errors are worth another try |
 //!
 //! [`SUMS_LAG_MAX_EVENTS`]: crate::core::limits::SUMS_LAG_MAX_EVENTS
@@ -30,6 +31,7 @@ use sqlx::{
 };
 
 mod error;
+mod keep;
 mod lazy;
 mod record;
 mod reports;
@@ -38,6 +40,7 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
+pub use keep::SqliteKeeper;
 pub use lazy::{LazyReports, LazySink};
 pub use reports::SqliteReports;
 pub use sink::SqliteSink;

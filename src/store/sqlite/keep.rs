@@ -1,0 +1,242 @@
+//! Forgetting: an erasure goes through the rows span by span, in the order of arrival; the retention deletes by time.
+//!
+//! The sink is the one who writes sums, and knows by `summed.seq` and the newest row whether they are still its own. An erasure
+//! changes neither, nor any column that is summed. The retention deletes only rows that are in the sums; where they are not yet,
+//! it has them written by a sink of its own.
+//!
+//! **An erasure's position** is `visitors:A:C` or `clicks:A:C`: rows up to `A` were looked through for visitors, those up to `C`
+//! for clicks. A click that is found sends the second look back to the beginning, because what names it may have come before it.
+
+use std::path::{Path, PathBuf};
+
+use sqlx::{AssertSqlSafe, Row, sqlite::SqlitePool};
+use tokio::sync::OnceCell;
+
+use super::{SqliteSink, record, sink::in_write};
+use crate::{
+    core::{
+        event::{Event, Kind},
+        id::{EventId, VisitorId},
+        limits::{ERASE_SPAN_ROWS, EXPIRE_ROWS},
+        time::Millis,
+    },
+    io::clock::Clock,
+    store::{
+        BoxFuture, ReportError,
+        keep::{Erased, Erasure, Keeper},
+    },
+};
+
+/// Rows of one statement.
+const ROWS: usize = 500;
+
+/// Forgets in `events.db`; opens it when it is first needed.
+#[derive(Debug)]
+pub struct SqliteKeeper {
+    path: PathBuf,
+    pool: OnceCell<SqlitePool>,
+    clock: Clock,
+}
+
+/// How far an erasure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    looks_for_clicks: bool,
+    visitors: i64,
+    clicks: i64,
+}
+
+impl Position {
+    fn read(text: &str) -> Position {
+        let mut parts = text.split(':');
+        let looks_for_clicks = parts.next() == Some("clicks");
+        let mut number = || parts.next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        Position { looks_for_clicks, visitors: number(), clicks: number() }
+    }
+
+    fn text(self) -> String {
+        let what = if self.looks_for_clicks { "clicks" } else { "visitors" };
+        format!("{what}:{}:{}", self.visitors, self.clicks)
+    }
+}
+
+/// `x'0a…', x'0b…'`: literals of our own bytes.
+fn literals<'a>(ids: impl Iterator<Item = &'a [u8; 16]>) -> String {
+    let texts: Vec<String> = ids.map(|id| format!("x'{}'", data_encoding::HEXLOWER.encode(id))).collect();
+    texts.join(", ")
+}
+
+impl SqliteKeeper {
+    pub fn new(path: &Path, clock: Clock) -> SqliteKeeper {
+        SqliteKeeper { path: path.to_path_buf(), pool: OnceCell::new(), clock }
+    }
+
+    async fn pool(&self) -> Result<&SqlitePool, ReportError> {
+        Ok(self.pool.get_or_try_init(|| super::writer(&self.path)).await?)
+    }
+
+    async fn rows_of(
+        &self,
+        visitors: &[VisitorId],
+        clicks: &[EventId],
+        limit: u32,
+    ) -> Result<Vec<Event>, ReportError> {
+        let (visitors, clicks) =
+            (literals(visitors.iter().map(|id| &id.0)), literals(clicks.iter().map(|id| &id.0)));
+        let sql = format!(
+            "SELECT {} FROM events WHERE visitor IN ({visitors}) OR click IN ({clicks}) OR id IN ({clicks}) \
+             ORDER BY time_ms, id LIMIT {limit}",
+            record::COLUMNS.join(", ")
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(self.pool().await?).await?;
+        Ok(rows.iter().map(record::read).collect::<Result<_, _>>()?)
+    }
+
+    async fn erase_span(&self, erasure: &Erasure) -> Result<Erased, ReportError> {
+        let pool = self.pool().await?;
+        let ends = sqlx::query("SELECT ifnull(min(seq), 1) - 1, ifnull(max(seq), 0) FROM events").fetch_one(pool).await?;
+        let (beginning, end): (i64, i64) = (ends.try_get(0)?, ends.try_get(1)?);
+        let mut position = Position::read(&erasure.position);
+        let nothing = erasure.visitors.is_empty() && erasure.clicks.is_empty();
+        if !position.looks_for_clicks && (position.visitors >= end || nothing) {
+            (position.looks_for_clicks, position.visitors) = (true, end);
+        }
+        let from = if position.looks_for_clicks { position.clicks } else { position.visitors }.max(beginning);
+        let to = (from + ERASE_SPAN_ROWS).min(end);
+        if position.looks_for_clicks && (from >= end || nothing) {
+            let position = Position { looks_for_clicks: false, visitors: position.visitors, clicks: end }.text();
+            return Ok(Erased { position, is_done: true, ..Erased::default() });
+        }
+        let (rows, clicks) = self.find(erasure, position.looks_for_clicks, from, to).await?;
+        self.strip(erasure, &rows).await?;
+        if position.looks_for_clicks {
+            position.clicks = to;
+        } else {
+            position.visitors = to;
+        }
+        let fresh = clicks.iter().any(|click| !erasure.clicks.contains(click));
+        if fresh {
+            position.clicks = 0;
+        }
+        Ok(Erased { events: rows.len() as u64, clicks, position: position.text(), is_done: false })
+    }
+
+    /// Rows of a span that are theirs and still say so, and the clicks among all that are theirs.
+    async fn find(
+        &self,
+        erasure: &Erasure,
+        by_clicks: bool,
+        from: i64,
+        to: i64,
+    ) -> Result<(Vec<i64>, Vec<EventId>), ReportError> {
+        let theirs = if by_clicks {
+            let clicks = literals(erasure.clicks.iter().map(|id| &id.0));
+            format!("(id IN ({clicks}) OR click IN ({clicks}))")
+        } else {
+            let both = erasure.visitors.iter().flat_map(|(old, new)| [&old.0, &new.0]);
+            format!("visitor IN ({})", literals(both))
+        };
+        let old = literals(erasure.visitors.iter().map(|(old, _)| &old.0));
+        let sql = format!(
+            "SELECT seq, id, kind, ifnull(visitor IN ({old}), 0) OR {POINTS} FROM events \
+             WHERE seq > ? AND seq <= ? AND time_ms <= ? AND {theirs}"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(false).bind(from).bind(to).bind(erasure.until.0);
+        let (mut stripped, mut clicks) = (Vec::new(), Vec::new());
+        for row in query.fetch_all(self.pool().await?).await? {
+            if row.try_get::<i64, _>(3)? != 0 {
+                stripped.push(row.try_get(0)?);
+            }
+            let id: Vec<u8> = row.try_get(1)?;
+            if row.try_get::<i64, _>(2)? == Kind::Click as i64
+                && let Ok(id) = id.try_into()
+            {
+                clicks.push(EventId(id));
+            }
+        }
+        Ok((stripped, clicks))
+    }
+
+    async fn strip(&self, erasure: &Erasure, rows: &[i64]) -> Result<(), ReportError> {
+        let mut visitor = String::from("visitor");
+        if !erasure.visitors.is_empty() {
+            let when = |(old, new): &(VisitorId, VisitorId)| {
+                format!(" WHEN {} THEN {}", literals(std::iter::once(&old.0)), literals(std::iter::once(&new.0)))
+            };
+            let cases: String = erasure.visitors.iter().map(when).collect();
+            visitor = format!("CASE visitor{cases} ELSE visitor END");
+        }
+        for rows in rows.chunks(ROWS) {
+            let numbers: Vec<String> = rows.iter().map(i64::to_string).collect();
+            let sql =
+                format!("UPDATE events SET visitor = {visitor}, {CLEARED} WHERE seq IN ({})", numbers.join(", "));
+            sqlx::query(AssertSqlSafe(sql)).persistent(false).execute(self.pool().await?).await?;
+        }
+        Ok(())
+    }
+
+    async fn expire_some(&self, before: Millis) -> Result<u64, ReportError> {
+        let pool = self.pool().await?;
+        let before = before.hour().0;
+        let young = "SELECT 1 FROM events WHERE time_ms < ? AND seq > (SELECT seq FROM summed) LIMIT 1";
+        if sqlx::query(young).bind(before).fetch_optional(pool).await?.is_some() {
+            let mut sink = SqliteSink::open(&self.path, self.clock.clone()).await.map_err(unavailable)?;
+            let settled = sink.settle().await;
+            sink.close().await;
+            settled.map_err(unavailable)?;
+        }
+        let mut transaction = in_write(pool).await?;
+        let deleted = sqlx::query(
+            "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE time_ms < ? \
+             AND seq <= (SELECT seq FROM summed) ORDER BY time_ms LIMIT ?)",
+        )
+        .bind(before)
+        .bind(EXPIRE_ROWS)
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        if deleted > 0 {
+            sqlx::query("INSERT INTO kept VALUES (1, ?) ON CONFLICT DO UPDATE SET since_ms = max(since_ms, excluded.since_ms)")
+                .bind(before)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(deleted)
+    }
+}
+
+/// Whether a row still points to somebody, its visitor aside.
+const POINTS: &str = "coalesce(click, address, network, region, city, referrer, sub1, sub2, sub3, sub4, sub5) IS NOT NULL";
+const CLEARED: &str = "click = NULL, address = NULL, network = NULL, region = NULL, city = NULL, referrer = NULL, \
+                       sub1 = NULL, sub2 = NULL, sub3 = NULL, sub4 = NULL, sub5 = NULL";
+
+fn unavailable(error: crate::store::SinkError) -> ReportError {
+    ReportError::Unavailable(error.to_string())
+}
+
+impl Keeper for SqliteKeeper {
+    fn events_of<'a>(
+        &'a self,
+        visitors: &'a [VisitorId],
+        clicks: &'a [EventId],
+        limit: u32,
+    ) -> BoxFuture<'a, Result<Vec<Event>, ReportError>> {
+        Box::pin(self.rows_of(visitors, clicks, limit))
+    }
+
+    fn erase<'a>(&'a self, erasure: &'a Erasure) -> BoxFuture<'a, Result<Erased, ReportError>> {
+        Box::pin(self.erase_span(erasure))
+    }
+
+    fn expire(&self, before: Millis) -> BoxFuture<'_, Result<u64, ReportError>> {
+        Box::pin(self.expire_some(before))
+    }
+
+    fn complete_since(&self) -> BoxFuture<'_, Result<Option<Millis>, ReportError>> {
+        Box::pin(async move {
+            let row = sqlx::query("SELECT since_ms FROM kept").fetch_optional(self.pool().await?).await?;
+            Ok(row.map(|row| row.try_get(0).map(Millis)).transpose()?)
+        })
+    }
+}
