@@ -46,6 +46,7 @@ mod referrals;
 mod reports;
 mod rewards;
 mod share_links;
+mod since;
 mod webhooks;
 
 #[cfg(test)]
@@ -107,7 +108,7 @@ async fn openapi(State(document): State<Arc<OpenApi>>) -> Response {
 }
 
 /// All resources, each with its description.
-fn resources() -> OpenApiRouter<ApiState> {
+fn resources(state: &ApiState) -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(programs::routes())
         .merge(links::routes())
@@ -117,7 +118,7 @@ fn resources() -> OpenApiRouter<ApiState> {
         .merge(facts::routes())
         .merge(referrals::routes())
         .merge(rewards::routes())
-        .merge(reports::routes())
+        .merge(reports::routes().route_layer(middleware::from_fn_with_state(state.clone(), since::say)))
         .merge(webhooks::routes())
         .merge(audit::routes())
         .merge(persons::routes())
@@ -127,7 +128,7 @@ fn resources() -> OpenApiRouter<ApiState> {
 pub fn router(state: ApiState) -> Router {
     let public: OpenApiRouter<Arc<OpenApi>> = OpenApiRouter::new().routes(routes!(openapi));
     let (public, described) = public.split_for_parts();
-    let guarded = resources().route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
+    let guarded = resources(&state).route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     let description = OpenApiRouter::with_openapi(<Description as utoipa::OpenApi>::openapi());
     let (guarded, mut document) = description.merge(guarded).split_for_parts();
     document.merge(described);

@@ -294,15 +294,6 @@ impl Catalog {
         let next = items.last().filter(|_| more).map(|last| last.id.clone());
         Ok(Page { items, next })
     }
-
-    /// Rows of one change, for tests of the log's own promise.
-    #[cfg(test)]
-    pub(super) async fn audited(&self) -> Vec<AuditRow> {
-        let query = AuditQuery { limit: 1_000, ..AuditQuery::default() };
-        let mut rows = self.audit(&query).await.unwrap().items;
-        rows.reverse();
-        rows
-    }
 }
 
 #[cfg(test)]

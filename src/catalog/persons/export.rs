@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, Column, Row, any::AnyRow};
 
-use super::{PersonKey, places};
+use super::{PersonKey, Terms, places};
 use crate::{
     catalog::{Catalog, CatalogError, entity::Binder, read::escape_like},
     core::{
@@ -96,6 +96,7 @@ impl Catalog {
         contacts: &[String],
         [emails, _]: &[Vec<String>; 2],
     ) -> Result<(), CatalogError> {
+        let named = Terms { contacts: contacts.to_vec(), emails: emails.clone(), ..Terms::default() };
         for (section, sql) in SEARCHED {
             let mut row = Binder::default();
             let mut conditions = Vec::new();
@@ -109,6 +110,10 @@ impl Catalog {
             let sql = format!("{sql} AND ({}) ORDER BY 1, 2 LIMIT {}", all.join(" OR "), PERSON_ROWS_MAX + 1);
             let rows = self.rows(sqlx::query_with(AssertSqlSafe(sql), row.arguments)).await?;
             keep(export, section, &rows)?;
+            // What ends with the address may be somebody else's.
+            if let Some(Value::Array(rows)) = export.sections.get_mut(*section) {
+                rows.retain(|row| named.is_named_in_json(row));
+            }
         }
         Ok(())
     }

@@ -30,6 +30,8 @@ mod feed;
 mod items;
 #[path = "outbox.rs"]
 mod outbox;
+#[path = "persons.rs"]
+mod persons;
 #[path = "record.rs"]
 mod record;
 #[path = "webhooks.rs"]

@@ -107,6 +107,8 @@ pub(super) async fn fill(catalog: &Catalog) {
         reference: String::new(),
     };
     record.put_reward(&reward).await.unwrap();
+    assert!(record.notice(&reward).await.unwrap());
+    assert!(!record.notice(&reward).await.unwrap(), "it was told");
     assert_eq!(record.rewards_of(id).await.unwrap(), [reward]);
     let answer = Answer { status: 201, body: "{}".to_owned() };
     record.keep_answer("leads", "k", "d", &answer).await.unwrap();

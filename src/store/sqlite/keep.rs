@@ -240,3 +240,198 @@ impl Keeper for SqliteKeeper {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+    use crate::{
+        core::id::LaneId,
+        store::{
+            Batch, Filter, LinksQuery, ReachQuery, Reports, Sink,
+            model::{self, START},
+            sqlite::{FILE, SqliteReports},
+        },
+    };
+
+    const OLD: VisitorId = VisitorId([1; 16]);
+    const NEW: VisitorId = VisitorId([0xee; 16]);
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    /// Events that point to people in every way there is; leads name the click before them.
+    fn pointing(mut events: Vec<Event>) -> Vec<Event> {
+        let mut click = vec![9; 16];
+        for event in &mut events {
+            (event.address, event.city, event.network) = (vec![1, 2, 3], "Bonn".to_owned(), "AS1".to_owned());
+            (event.referrer, event.sub1, event.sub5) = ("a.example".to_owned(), "ann".to_owned(), "x".to_owned());
+            match event.kind() {
+                Kind::Click => click = event.id.clone(),
+                Kind::Lead => (event.click, event.visitor) = (click.clone(), Vec::new()),
+                _ => {}
+            }
+        }
+        events
+    }
+
+    async fn store(sink: &mut SqliteSink, first: u64, events: &[Event]) {
+        let records: Vec<_> = (first..).zip(events.iter().map(Event::encode_to_vec)).collect();
+        let next = first + events.len() as u64;
+        sink.store(&[Batch { lane: LaneId(7), records, next }]).await.unwrap();
+    }
+
+    /// To the end; how many rows were changed.
+    async fn erase(keeper: &SqliteKeeper, erasure: &mut Erasure) -> u64 {
+        let mut rows = 0;
+        for _ in 0..1_000 {
+            let done = keeper.erase(erasure).await.unwrap();
+            rows += done.events;
+            erasure.position = done.position;
+            for click in done.clicks {
+                if !erasure.clicks.contains(&click) {
+                    erasure.clicks.push(click);
+                }
+            }
+            if done.is_done {
+                return rows;
+            }
+        }
+        panic!("an erasure without an end");
+    }
+
+    fn of_ann(until: Millis) -> Erasure {
+        Erasure { visitors: vec![(OLD, NEW)], until, ..Erasure::default() }
+    }
+
+    async fn all(reports: &SqliteReports) -> Vec<Event> {
+        reports.events(&Filter::default(), None, 10_000).await.unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn reports_are_what_they_were_and_nothing_points_to_the_person(
+            events in model::history(80), questions in prop::collection::vec(model::question(), 1..5), lag in 1..100u64,
+        ) {
+            block_on(async {
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join(FILE);
+                let events = pointing(events);
+                let mut sink = SqliteSink::open(&path, Clock::manual(START)).await.unwrap();
+                sink.sums_lag = lag;
+                store(&mut sink, 0, &events).await;
+                let (keeper, reports) =
+                    (SqliteKeeper::new(&path, Clock::manual(START)), SqliteReports::open(&path).await.unwrap());
+                let mut before = Vec::new();
+                for question in &questions {
+                    before.push(reports.reach(question).await.unwrap());
+                }
+                let links = reports.links(&LinksQuery::default()).await.unwrap();
+                let theirs = keeper.events_of(&[OLD], &[], 1_000).await.unwrap().len();
+                let rows = erase(&keeper, &mut of_ann(START.plus(i64::MAX / 4))).await;
+                prop_assert!(rows >= theirs as u64);
+                prop_assert!(keeper.events_of(&[OLD], &[], 1_000).await.unwrap().is_empty());
+                for (question, before) in questions.iter().zip(&before) {
+                    prop_assert_eq!(&reports.reach(question).await.unwrap(), before, "{:?}", question);
+                }
+                prop_assert_eq!(&reports.links(&LinksQuery::default()).await.unwrap(), &links);
+                let clicks: Vec<Vec<u8>> = events
+                    .iter()
+                    .filter(|event| event.kind() == Kind::Click && event.visitor == OLD.0)
+                    .map(|event| event.id.clone())
+                    .collect();
+                let after = all(&reports).await;
+                prop_assert_eq!(after.len(), events.len());
+                for event in &after {
+                    prop_assert!(event.visitor != OLD.0 && !clicks.contains(&event.click), "{:?}", event);
+                    let bare = event.address.is_empty() && event.sub1.is_empty() && event.city.is_empty();
+                    let named = events.iter().any(|e| e.id == event.id && clicks.contains(&e.click));
+                    prop_assert_eq!(bare, event.visitor == NEW.0 || named, "{:?}", event);
+                }
+                // Again it changes nothing, and the sink goes on as if nothing had been.
+                prop_assert_eq!(erase(&keeper, &mut of_ann(START.plus(i64::MAX / 4))).await, 0);
+                store(&mut sink, events.len() as u64, &events).await;
+                let whole = ReachQuery { without_visitors: true, ..ReachQuery::default() };
+                let twice = reports.reach(&whole).await.unwrap()[0].clicks;
+                let once: u64 = events.iter().filter(|e| e.kind() == Kind::Click && e.class().counts()).map(Event::weight).sum();
+                prop_assert_eq!(twice, 2 * once);
+                Ok(())
+            })?;
+        }
+    }
+
+    #[test]
+    fn a_late_event_is_found_by_the_next_look_and_a_younger_one_is_left_alone() {
+        block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(FILE);
+            let click = |number: u8, at: i64| Event {
+                id: EventId::new(START.plus(at), [number; 10]).0.into(),
+                kind: Kind::Click as i32,
+                class: 1,
+                time_ms: START.plus(at).0,
+                visitor: OLD.0.to_vec(),
+                sub1: "ann".to_owned(),
+                ..Event::default()
+            };
+            let mut sink = SqliteSink::open(&path, Clock::manual(START)).await.unwrap();
+            let late = click(2, 2);
+            let lead = Event { kind: Kind::Lead as i32, visitor: Vec::new(), click: late.id.clone(), ..click(9, 3) };
+            store(&mut sink, 0, &[click(1, 1), lead]).await;
+            let keeper = SqliteKeeper::new(&path, Clock::manual(START));
+            let mut erasure = of_ann(START.plus(100));
+            assert_eq!(erase(&keeper, &mut erasure).await, 1, "nobody knows yet whose the lead's click is");
+            // The click that the lead names comes last.
+            store(&mut sink, 2, &[late, click(3, 101)]).await;
+            assert_eq!(erase(&keeper, &mut erasure).await, 2, "the late click, and the lead before it");
+            let reports = SqliteReports::open(&path).await.unwrap();
+            let visitors: Vec<Vec<u8>> = all(&reports).await.into_iter().map(|event| event.visitor).collect();
+            let new = NEW.0.to_vec();
+            assert_eq!(visitors, [new.clone(), new, Vec::new(), OLD.0.to_vec()]);
+            assert_eq!(erase(&keeper, &mut erasure).await, 0);
+        });
+    }
+
+    #[test]
+    fn rows_that_had_their_time_go_and_their_sums_stay() {
+        block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(FILE);
+            let hour = crate::core::time::HOUR_MS;
+            let click = |number: u8, at: i64| Event {
+                id: EventId::new(START.plus(at), [number; 10]).0.into(),
+                kind: Kind::Click as i32,
+                class: 1,
+                time_ms: START.plus(at).0,
+                link: "haircare".to_owned(),
+                visitor: vec![number; 16],
+                ..Event::default()
+            };
+            let mut sink = SqliteSink::open(&path, Clock::manual(START)).await.unwrap();
+            store(&mut sink, 0, &[click(1, 0), click(2, hour - 1), click(3, hour)]).await;
+            let keeper = SqliteKeeper::new(&path, Clock::manual(START));
+            let reports = SqliteReports::open(&path).await.unwrap();
+            let totals = async || {
+                let row = reports.reach(&ReachQuery::default()).await.unwrap().remove(0);
+                (row.clicks, row.unique_visitors)
+            };
+            assert_eq!((keeper.complete_since().await.unwrap(), totals().await), (None, (3, Some(3))));
+            let before = START.plus(hour + 5);
+            assert_eq!(keeper.expire(before).await.unwrap(), 2, "whole hours");
+            assert_eq!(keeper.expire(before).await.unwrap(), 0);
+            assert_eq!(totals().await, (3, Some(1)), "sums stay, visitors are counted from rows");
+            assert_eq!(keeper.complete_since().await.unwrap(), Some(START.plus(hour)));
+            // All rows gone, and the sink that was open all the time goes on.
+            assert_eq!(keeper.expire(START.plus(9 * hour)).await.unwrap(), 1);
+            store(&mut sink, 3, &[click(4, 2 * hour)]).await;
+            assert_eq!(totals().await, (4, Some(1)));
+            let clicks = reports.link_clicks(&["haircare".parse().unwrap()]).await.unwrap();
+            assert_eq!(clicks[0].1, 4);
+        });
+    }
+}
