@@ -244,7 +244,9 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
     {
         return Err(error).context("there is neither a catalog nor a snapshot of it to serve");
     }
-    if let Err(error) = as_caller(Caller::system("start"), catalog.ensure_admin_token(&config.data.join("admin-token"))).await {
+    if let Err(error) =
+        as_caller(Caller::system("start"), catalog.ensure_admin_token(&config.data.join("admin-token"))).await
+    {
         tracing::warn!(%error, "the admin token cannot be checked while the catalog is away");
     }
     let reports = reports::open(&config)?;

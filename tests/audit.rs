@@ -45,7 +45,8 @@ fn every_way_to_change_something_leaves_its_name() {
     ok(&server, "PUT", "/v1/partners/kim", &partner("kim@work.example"));
     ok(&server, "PUT", "/v1/partners/kim", &json!({"name": "Kim", "email": "kim@work.example", "status": "paused"}));
     let file = folder.path().join("links.csv");
-    std::fs::write(&file, "code,address\nhaircare,https://shop.example/new\nsuncare,https://shop.example/sun\n").unwrap();
+    std::fs::write(&file, "code,address\nhaircare,https://shop.example/new\nsuncare,https://shop.example/sun\n")
+        .unwrap();
     run(folder.path(), &["import", "links", file.to_str().unwrap()]);
     ok(&server, "DELETE", "/v1/partners/kim", &Value::Null);
 
@@ -64,13 +65,17 @@ fn every_way_to_change_something_leaves_its_name() {
     let first = ok(&server, "GET", "/v1/audit?limit=2", &Value::Null);
     let next = first["next"].as_str().unwrap();
     let second = ok(&server, "GET", &format!("/v1/audit?limit=2&cursor={next}"), &Value::Null);
-    let both: Vec<Value> = [&first, &second].iter().flat_map(|page| page["items"].as_array().unwrap().clone()).collect();
+    let both: Vec<Value> =
+        [&first, &second].iter().flat_map(|page| page["items"].as_array().unwrap().clone()).collect();
     assert_eq!(both, log(&server, "")[..4]);
     let deleted = raw(&server, "DELETE /v1/links/suncare HTTP/1.1\r\nX-Request-Id: ticket-7");
     assert!(deleted.starts_with("HTTP/1.1 204") && deleted.contains("x-request-id: ticket-7"), "{deleted}");
     assert_eq!(log(&server, "kind=link&action=delete")[0]["request"], "ticket-7");
     let csv = raw(&server, "GET /v1/audit?kind=link&action=delete HTTP/1.1\r\nAccept: text/csv");
-    assert!(csv.contains("id,at,who,action,kind,code,changes,request\r\n") || csv.contains("changes,request\n"), "{csv}");
+    assert!(
+        csv.contains("id,at,who,action,kind,code,changes,request\r\n") || csv.contains("changes,request\n"),
+        "{csv}"
+    );
     assert!(csv.contains(",token:admin,delete,link,suncare,"), "{csv}");
     let told = run(folder.path(), &["audit", "--kind", "link", "--action", "delete"]);
     assert!(told.lines().count() == 2 && told.contains(",token:admin,delete,link,suncare,"), "{told}");

@@ -33,9 +33,7 @@ pub(super) fn keeper(config: &Config, clock: &Clock) -> anyhow::Result<Arc<dyn K
     Ok(match config.reports {
         ReportsFrom::Sqlite => Arc::new(SqliteKeeper::new(&config.data.join(sqlite::FILE), clock.clone())),
         ReportsFrom::ClickHouse if config.clickhouse.url.is_empty() => Arc::new(Nobody),
-        ReportsFrom::ClickHouse => {
-            Arc::new(ClickHouseKeeper::new(Store::new(&config.clickhouse)?, clock.clone()))
-        }
+        ReportsFrom::ClickHouse => Arc::new(ClickHouseKeeper::new(Store::new(&config.clickhouse)?, clock.clone())),
     })
 }
 

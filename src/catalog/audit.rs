@@ -125,7 +125,8 @@ pub(super) fn difference<T: Serialize>(kind: &str, before: Option<&T>, after: Op
         Value::Array(list) => list.is_empty(),
         _ => false,
     };
-    let mut names: Vec<&String> = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name))).collect();
+    let mut names: Vec<&String> =
+        before.keys().chain(after.keys().filter(|name| !before.contains_key(*name))).collect();
     names.retain(|name| !TIMES.contains(&name.as_str()));
     names
         .into_iter()
@@ -304,7 +305,8 @@ mod tests {
 
     #[test]
     fn a_difference_names_what_changed_and_hides_what_points_to_a_person() {
-        let before = json!({"code": "a", "status": "active", "email": "ann@home.example", "programs": [], "created_at": 1});
+        let before =
+            json!({"code": "a", "status": "active", "email": "ann@home.example", "programs": [], "created_at": 1});
         let after = json!({"code": "a", "status": "paused", "email": null, "programs": null, "created_at": 2});
         let changes = difference("partner", Some(&before), Some(&after));
         let written = serde_json::to_value(&changes).unwrap();

@@ -91,11 +91,7 @@ impl Catalog {
 
     /// Forgets the persons of some leads that are older than `before` and led to nothing; of those behind a contact. How many,
     /// and where the next step goes on; `None`: it was the last.
-    pub async fn expire_leads(
-        &self,
-        before: Millis,
-        after: &str,
-    ) -> Result<(u64, Option<String>), CatalogError> {
+    pub async fn expire_leads(&self, before: Millis, after: &str) -> Result<(u64, Option<String>), CatalogError> {
         let sql = "SELECT id FROM contacts WHERE id > $1 AND created_at < $2 AND same_as IS NULL \
              AND (email IS NOT NULL OR external IS NOT NULL OR first_name <> '' OR last_name <> '') ORDER BY id LIMIT $3";
         let query = sqlx::query(sql).bind(after.to_owned()).bind(before.0).bind(i64::from(SWEEP_ROWS));
@@ -115,7 +111,8 @@ impl Catalog {
         let mut gone = 0;
         for contact in old {
             // Somebody may have told of them since.
-            let row = sqlx::query(NOTHING).bind(contact.clone()).bind(before.0).fetch_optional(&mut *writing.tx).await?;
+            let row =
+                sqlx::query(NOTHING).bind(contact.clone()).bind(before.0).fetch_optional(&mut *writing.tx).await?;
             if row.is_none() {
                 continue;
             }

@@ -19,9 +19,9 @@ pub mod secret;
 pub mod stores;
 
 pub use catalog_url::CatalogUrl;
-pub use retention::Retention;
 use network::Network;
 use reader::Reader;
+pub use retention::Retention;
 
 use crate::core::{limits, template};
 

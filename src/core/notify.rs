@@ -105,23 +105,26 @@ fn fill(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, St
 mod tests {
     use super::*;
 
-    fn checked(notify: Notify) -> Result<(), String> {
+    fn checked(notify: &Notify) -> Result<(), String> {
         notify.check().map_err(|error| format!("{}: {}", error.field, error.problem))
     }
 
     #[test]
     fn mistakes_name_their_place_and_the_mend() {
         let texts = |text: &str| Notify { text: text.to_owned(), ..Notify::default() };
-        assert_eq!(checked(texts("{amount} for {partner}, { and }")).unwrap_err(), checked(texts("{ and }")).unwrap_err());
-        assert!(checked(texts("{amout}")).unwrap_err().starts_with(".text: `{amout}` is not known: use {amount}"));
-        assert_eq!(checked(texts("{amount} for {partner}")), Ok(()));
+        assert_eq!(
+            checked(&texts("{amount} for {partner}, { and }")).unwrap_err(),
+            checked(&texts("{ and }")).unwrap_err()
+        );
+        assert!(checked(&texts("{amout}")).unwrap_err().starts_with(".text: `{amout}` is not known: use {amount}"));
+        assert_eq!(checked(&texts("{amount} for {partner}")), Ok(()));
         for wrong in ["ann", "@home.example", "a b@home.example", "ann@home", "a@b@home.example", "Ann <a@b.example>"] {
             let addresses = vec!["ok@home.example".to_owned(), wrong.to_owned()];
-            let said = checked(Notify { addresses, ..Notify::default() }).unwrap_err();
+            let said = checked(&Notify { addresses, ..Notify::default() }).unwrap_err();
             assert!(said.starts_with(".addresses[1]: "), "{wrong}: {said}");
         }
         let subject = Notify { subject: "a\nb".to_owned(), ..Notify::default() };
-        assert!(checked(subject).unwrap_err().starts_with(".subject"));
+        assert!(checked(&subject).unwrap_err().starts_with(".subject"));
     }
 
     #[test]

@@ -36,9 +36,7 @@ use crate::{
         mails::{MailOutcome, QueuedMail},
     },
     config::outbox::{Mail, MailTransport, Retries, Smtp, SmtpSecurity},
-    core::{
-        limits::{CATALOG_BACKOFF_MAX, LEASE_MARGIN, MAIL_COMMANDS_MAX, MAILS_AT_ONCE, OUTBOX_STOP_GRACE},
-    },
+    core::limits::{CATALOG_BACKOFF_MAX, LEASE_MARGIN, MAIL_COMMANDS_MAX, MAILS_AT_ONCE, OUTBOX_STOP_GRACE},
     io::{clock::Clock, disk, random},
     telemetry::names,
 };

@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{ErasureView, PersonKey, Terms, places, terms::without_field, work};
+use super::{
+    ErasureView, PersonKey, Terms, places,
+    terms::{fields_named, without_field},
+    work,
+};
 use crate::{
     catalog::{
         Catalog, CatalogError, Partner, Program,
@@ -96,9 +100,17 @@ impl Writing {
                 list.push(name);
             }
         }
-        let clicks = "SELECT DISTINCT click FROM leads WHERE contact IN ({list}) AND click IS NOT NULL";
-        for row in self.found(clicks, &terms.contacts.clone()).await? {
-            terms.clicks.push(row.try_get(0)?);
+        // The click that a lead came with, and those that it was credited by, or might have been.
+        for row in self
+            .found("SELECT click, credited, decision FROM leads WHERE contact IN ({list})", &terms.contacts.clone())
+            .await?
+        {
+            let told = json!({ "click": row.try_get::<Option<String>, _>(0)? });
+            fields_named(&told, "click", &mut terms.clicks);
+            for at in [1, 2] {
+                let json: Value = serde_json::from_str(row.try_get(at)?).unwrap_or_default();
+                fields_named(&json, "click", &mut terms.clicks);
+            }
         }
         let partners = "SELECT code FROM partners WHERE lower(email) IN ({list})";
         for row in self.found(partners, &terms.emails.clone()).await? {
@@ -140,7 +152,9 @@ impl Writing {
 
     /// Facts stay, and what followed from them; what they say of the person goes.
     pub(in crate::catalog) async fn clear_facts(&mut self, terms: &Terms) -> Result<(), CatalogError> {
-        for row in self.found("SELECT id, credited, decision FROM leads WHERE contact IN ({list})", &terms.contacts).await? {
+        for row in
+            self.found("SELECT id, credited, decision FROM leads WHERE contact IN ({list})", &terms.contacts).await?
+        {
             let [credited, decision] = [1, 2].map(|at| row.try_get::<&str, _>(at).map(without_clicks));
             sqlx::query("UPDATE leads SET click = NULL, metadata = '{}', credited = $2, decision = $3 WHERE id = $1")
                 .bind(row.try_get::<String, _>(0)?)
@@ -163,9 +177,11 @@ impl Writing {
             self.run_over(sql, &[], &terms.contacts).await?;
         }
         // Its invoice stays: it makes a repetition harmless, and is in the business's own books. The digest is of the name, too.
-        let told = "UPDATE conversions SET told_as = $1, digest = $1 WHERE told_by <> 'referral' AND contact IN ({list})";
+        let told =
+            "UPDATE conversions SET told_as = $1, digest = $1 WHERE told_by <> 'referral' AND contact IN ({list})";
         self.run_over(told, &[ERASED], &terms.contacts).await?;
-        self.run_over("UPDATE conversions SET digest = $1 WHERE contact IN ({list})", &[ERASED], &terms.contacts).await?;
+        self.run_over("UPDATE conversions SET digest = $1 WHERE contact IN ({list})", &[ERASED], &terms.contacts)
+            .await?;
         for (kind, names) in [("email", &terms.emails), ("external", &terms.externals), ("click", &terms.clicks)] {
             let waiting = "UPDATE conversions SET told_as = $1, digest = $1 WHERE told_by = $2 AND told_as IN ({list})";
             self.run_over(waiting, &[ERASED, kind], names).await?;
@@ -177,7 +193,8 @@ impl Writing {
     pub(in crate::catalog) async fn clear_contacts(&mut self, contacts: &[String]) -> Result<(), CatalogError> {
         self.run_over("DELETE FROM contact_keys WHERE contact IN ({list})", &[], contacts).await?;
         self.run_over("DELETE FROM contact_visitors WHERE contact IN ({list})", &[], contacts).await?;
-        let sql = "UPDATE contacts SET email = NULL, external = NULL, first_name = '', last_name = '' WHERE id IN ({list})";
+        let sql =
+            "UPDATE contacts SET email = NULL, external = NULL, first_name = '', last_name = '' WHERE id IN ({list})";
         self.run_over(sql, &[], contacts).await.map(drop)
     }
 
@@ -190,8 +207,7 @@ impl Writing {
     async fn clear_partners(&mut self, terms: &Terms) -> Result<(), CatalogError> {
         for code in &terms.partners {
             let Some(partner) = self.find::<Partner>(&[code]).await? else { continue };
-            let nameless =
-                Partner { name: String::new(), first_name: String::new(), email: None, ..partner };
+            let nameless = Partner { name: String::new(), first_name: String::new(), email: None, ..partner };
             self.upsert(&[nameless]).await?;
         }
         Ok(())

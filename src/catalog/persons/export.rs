@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, Column, Row, any::AnyRow};
 
-use super::{PersonKey, Terms, places};
+use super::{PersonKey, Terms, places, terms::fields_named};
 use crate::{
     catalog::{Catalog, CatalogError, entity::Binder, read::escape_like},
     core::{
@@ -46,8 +46,11 @@ impl Catalog {
         }
         self.searched(&mut export, &contacts, &names).await?;
         let texts = |section: &str, field: &str| {
-            let rows = export.sections.get(section).and_then(Value::as_array).cloned().unwrap_or_default();
-            rows.iter().filter_map(|row| row[field].as_str().map(str::to_owned)).collect::<Vec<_>>()
+            let mut found = Vec::new();
+            if let Some(rows) = export.sections.get(section) {
+                fields_named(rows, field, &mut found);
+            }
+            found
         };
         let (visitors, clicks) = (texts("visitors", "visitor"), texts("leads", "click"));
         export.visitors = visitors.iter().filter_map(|id| visitor(id)).collect();
@@ -105,8 +108,7 @@ impl Catalog {
                 conditions.push(format!("lower({{text}}) LIKE ${} ESCAPE '\\'", row.len()));
             }
             let texts: &[&str] = if *section == "deliveries" { &["o.body", "d.answer"] } else { &["body"] };
-            let all: Vec<String> =
-                texts.iter().map(|text| conditions.join(" OR ").replace("{text}", text)).collect();
+            let all: Vec<String> = texts.iter().map(|text| conditions.join(" OR ").replace("{text}", text)).collect();
             let sql = format!("{sql} AND ({}) ORDER BY 1, 2 LIMIT {}", all.join(" OR "), PERSON_ROWS_MAX + 1);
             let rows = self.rows(sqlx::query_with(AssertSqlSafe(sql), row.arguments)).await?;
             keep(export, section, &rows)?;

@@ -54,8 +54,9 @@ impl Terms {
                 }
                 gone
             }
-            Value::Array(list) => list.iter_mut().fold(false, |any, value| self.take_out(value) || any),
-            Value::Object(fields) => fields.values_mut().fold(false, |any, value| self.take_out(value) || any),
+            // All of them, not only up to the first.
+            Value::Array(list) => list.iter_mut().map(|value| u32::from(self.take_out(value))).sum::<u32>() > 0,
+            Value::Object(fields) => fields.values_mut().map(|value| u32::from(self.take_out(value))).sum::<u32>() > 0,
             Value::Null | Value::Bool(_) | Value::Number(_) => false,
         }
     }
@@ -76,6 +77,26 @@ fn names_address(text: &str, address: &str) -> bool {
         };
         !before.is_some_and(of_address) && !goes_on
     })
+}
+
+/// Every text in fields of this name, wherever they stand.
+pub(super) fn fields_named(value: &Value, name: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|value| fields_named(value, name, found)),
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                match value.as_str() {
+                    Some(text) if field == name => {
+                        if !found.iter().any(|known| known == text) {
+                            found.push(text.to_owned());
+                        }
+                    }
+                    _ => fields_named(value, name, found),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Empties every field of this name, wherever it stands.
@@ -107,7 +128,13 @@ mod tests {
 
     #[test]
     fn an_address_is_found_as_a_whole_and_in_any_case() {
-        for text in ["ann@home.example", "to Ann@Home.example.", "<ANN@home.example>", "x=ann@home.example&y", "\"ann@home.example\""] {
+        for text in [
+            "ann@home.example",
+            "to Ann@Home.example.",
+            "<ANN@home.example>",
+            "x=ann@home.example&y",
+            "\"ann@home.example\"",
+        ] {
             assert!(terms().is_named_in(text), "{text}");
         }
         for text in ["joann@home.example", "x.ann@home.example", "ann@home.example.org", "ann@home.examples", "", "7"] {
@@ -125,8 +152,11 @@ mod tests {
 
     #[test]
     fn a_field_is_emptied_wherever_it_stands() {
-        let mut value = json!({"click": "a", "candidates": [{"click": "b", "partner": "p"}]});
+        let mut value = json!({"click": "a", "candidates": [{"click": "b", "partner": "p"}, {"click": "a"}]});
+        let mut found = Vec::new();
+        fields_named(&value, "click", &mut found);
+        assert_eq!(found, ["a", "b"]);
         without_field(&mut value, "click");
-        assert_eq!(value, json!({"click": null, "candidates": [{"click": null, "partner": "p"}]}));
+        assert_eq!(value, json!({"click": null, "candidates": [{"click": null, "partner": "p"}, {"click": null}]}));
     }
 }

@@ -252,7 +252,8 @@ impl Catalog {
             let (webhook, number): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
             let texts = [row.try_get::<Option<&str>, _>(2)?, row.try_get(3)?];
             if texts.iter().flatten().any(|text| erasing.terms.is_named_in(text)) {
-                let sql = "UPDATE webhook_deliveries SET error = NULL, answer = NULL WHERE webhook = $1 AND number = $2";
+                let sql =
+                    "UPDATE webhook_deliveries SET error = NULL, answer = NULL WHERE webhook = $1 AND number = $2";
                 step.changes.push(Edit { sql, values: vec![text(webhook.clone()), Bound::Number(number)] });
             }
             step.position = Some(format!("{webhook}/{number}"));

@@ -148,7 +148,10 @@ async fn an_export_has_everything_and_an_erasure_leaves_nothing_that_points_to_t
     assert_eq!((export.visitors.clone(), export.clicks.clone()), (vec![VisitorId([3; 16])], vec![CLICK]));
     assert_eq!(export.sections["leads"][0]["metadata"], json!({"phone": "555"}));
     assert_eq!(export.sections["partners"][0]["code"], "ann");
-    assert_eq!(catalog.person(&PersonKey::External("7".to_owned())).await.unwrap().sections["leads"], export.sections["leads"]);
+    assert_eq!(
+        catalog.person(&PersonKey::External("7".to_owned())).await.unwrap().sections["leads"],
+        export.sections["leads"]
+    );
     let money = "SELECT CAST(sum(amount) AS BIGINT), CAST(count(*) AS BIGINT) FROM conversions";
     let before = catalog.rows(sqlx::query(money)).await.unwrap();
 
@@ -172,7 +175,8 @@ async fn an_export_has_everything_and_an_erasure_leaves_nothing_that_points_to_t
     assert_eq!(Value::Object(complete.progress), progress);
 
     let text = all_text(catalog).await.to_lowercase();
-    for gone in [" ann@home", "\"ann@home", "\"555\"", "ann other", &CLICK.to_string(), &VisitorId([3; 16]).to_string()] {
+    for gone in [" ann@home", "\"ann@home", "\"555\"", "ann other", &CLICK.to_string(), &VisitorId([3; 16]).to_string()]
+    {
         assert!(!text.contains(gone), "{gone} in\n{text}");
     }
     assert!(text.contains("joann@home.example") && text.contains("ops@shop.example"), "others stay\n{text}");
@@ -182,9 +186,14 @@ async fn an_export_has_everything_and_an_erasure_leaves_nothing_that_points_to_t
     let person = catalog.referral(referral.id).await.unwrap().person;
     assert_eq!((person.email, person.external_id, referral.state.as_str()), (None, None, "qualified"));
     assert!(catalog.person(&ann()).await.unwrap().is_empty());
-    let events: Vec<_> = catalog.outbox_after(0, 1_000).await.unwrap().into_iter().filter(|row| row.event.is_some()).collect();
+    let events: Vec<_> =
+        catalog.outbox_after(0, 1_000).await.unwrap().into_iter().filter(|row| row.event.is_some()).collect();
     let event = Event::decode(events[0].event_bytes().unwrap().as_slice()).unwrap();
-    assert_eq!((events.len(), event.click.len(), event.id), (1, 0, vec![1; 16]), "an event that was not taken yet is one");
+    assert_eq!(
+        (events.len(), event.click.len(), event.id),
+        (1, 0, vec![1; 16]),
+        "an event that was not taken yet is one"
+    );
 
     // What is told again is harmless, and the person is a new one.
     let mut record = catalog.record().await.unwrap();
@@ -222,10 +231,13 @@ async fn an_export_has_everything_and_an_erasure_leaves_nothing_that_points_to_t
         assert!(!texts.join(" ").contains("ann@home") && (table == "erasures" || rows.is_empty()), "{texts:?}");
     }
     let log = deeds(catalog).await;
-    assert_eq!(log[log.len() - 2..], [
-        format!("system:fingerpost erase person {}", erasure.id),
-        format!("system:erasure close erasure {}", erasure.id)
-    ]);
+    assert_eq!(
+        log[log.len() - 2..],
+        [
+            format!("system:fingerpost erase person {}", erasure.id),
+            format!("system:erasure close erasure {}", erasure.id)
+        ]
+    );
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::{
-    audit::{self, Change, Deed},
     Catalog, CatalogError, Mistake, Page,
+    audit::{self, Change, Deed},
     entity::RowReader,
     fields::{Reader, Source},
 };
@@ -263,7 +263,8 @@ impl Catalog {
             let problem = format!("there are {WEBHOOKS_MAX} webhooks already: delete one that is not used");
             return Err(CatalogError::Invalid(vec![Mistake::new("address", problem)]));
         }
-        audit::note(&mut tx, now, Deed::new("create", KIND, id.clone()).with(settings_changed(None, Some(settings)))).await?;
+        audit::note(&mut tx, now, Deed::new("create", KIND, id.clone()).with(settings_changed(None, Some(settings))))
+            .await?;
         tx.commit().await?;
         Ok(WebhookWithSecret { webhook: self.webhook(&id).await?, secret })
     }

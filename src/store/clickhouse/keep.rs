@@ -94,13 +94,8 @@ impl ClickHouseKeeper {
             format!("visitor = toUUID('{}'), toUUID('{}'), ", EventId(old.0), EventId(new.0))
         };
         let cases: String = erasure.visitors.iter().map(when).collect();
-        let visitor = if cases.is_empty() {
-            String::new()
-        } else {
-            format!("visitor = multiIf({cases}visitor), ")
-        };
-        let update =
-            format!("ALTER TABLE {{database}}.events{{on_cluster}} UPDATE {visitor}{CLEARED} WHERE {theirs}");
+        let visitor = if cases.is_empty() { String::new() } else { format!("visitor = multiIf({cases}visitor), ") };
+        let update = format!("ALTER TABLE {{database}}.events{{on_cluster}} UPDATE {visitor}{CLEARED} WHERE {theirs}");
         self.store.execute(self.asked(&update)?.with_setting("mutations_sync", "0")).await?;
         Ok(erased(events, false))
     }

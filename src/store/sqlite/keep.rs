@@ -22,7 +22,7 @@ use crate::{
     },
     io::clock::Clock,
     store::{
-        BoxFuture, ReportError,
+        BoxFuture, ReportError, SinkError,
         keep::{Erased, Erasure, Keeper},
     },
 };
@@ -75,14 +75,8 @@ impl SqliteKeeper {
         Ok(self.pool.get_or_try_init(|| super::writer(&self.path)).await?)
     }
 
-    async fn rows_of(
-        &self,
-        visitors: &[VisitorId],
-        clicks: &[EventId],
-        limit: u32,
-    ) -> Result<Vec<Event>, ReportError> {
-        let (visitors, clicks) =
-            (literals(visitors.iter().map(|id| &id.0)), literals(clicks.iter().map(|id| &id.0)));
+    async fn rows_of(&self, visitors: &[VisitorId], clicks: &[EventId], limit: u32) -> Result<Vec<Event>, ReportError> {
+        let (visitors, clicks) = (literals(visitors.iter().map(|id| &id.0)), literals(clicks.iter().map(|id| &id.0)));
         let sql = format!(
             "SELECT {} FROM events WHERE visitor IN ({visitors}) OR click IN ({clicks}) OR id IN ({clicks}) \
              ORDER BY time_ms, id LIMIT {limit}",
@@ -94,7 +88,8 @@ impl SqliteKeeper {
 
     async fn erase_span(&self, erasure: &Erasure) -> Result<Erased, ReportError> {
         let pool = self.pool().await?;
-        let ends = sqlx::query("SELECT ifnull(min(seq), 1) - 1, ifnull(max(seq), 0) FROM events").fetch_one(pool).await?;
+        let ends =
+            sqlx::query("SELECT ifnull(min(seq), 1) - 1, ifnull(max(seq), 0) FROM events").fetch_one(pool).await?;
         let (beginning, end): (i64, i64) = (ends.try_get(0)?, ends.try_get(1)?);
         let mut position = Position::read(&erasure.position);
         let nothing = erasure.visitors.is_empty() && erasure.clicks.is_empty();
@@ -168,8 +163,7 @@ impl SqliteKeeper {
         }
         for rows in rows.chunks(ROWS) {
             let numbers: Vec<String> = rows.iter().map(i64::to_string).collect();
-            let sql =
-                format!("UPDATE events SET visitor = {visitor}, {CLEARED} WHERE seq IN ({})", numbers.join(", "));
+            let sql = format!("UPDATE events SET visitor = {visitor}, {CLEARED} WHERE seq IN ({})", numbers.join(", "));
             sqlx::query(AssertSqlSafe(sql)).persistent(false).execute(self.pool().await?).await?;
         }
         Ok(())
@@ -180,10 +174,11 @@ impl SqliteKeeper {
         let before = before.hour().0;
         let young = "SELECT 1 FROM events WHERE time_ms < ? AND seq > (SELECT seq FROM summed) LIMIT 1";
         if sqlx::query(young).bind(before).fetch_optional(pool).await?.is_some() {
-            let mut sink = SqliteSink::open(&self.path, self.clock.clone()).await.map_err(unavailable)?;
+            let mut sink =
+                SqliteSink::open(&self.path, self.clock.clone()).await.map_err(|error| unavailable(&error))?;
             let settled = sink.settle().await;
             sink.close().await;
-            settled.map_err(unavailable)?;
+            settled.map_err(|error| unavailable(&error))?;
         }
         let mut transaction = in_write(pool).await?;
         let deleted = sqlx::query(
@@ -196,10 +191,12 @@ impl SqliteKeeper {
         .await?
         .rows_affected();
         if deleted > 0 {
-            sqlx::query("INSERT INTO kept VALUES (1, ?) ON CONFLICT DO UPDATE SET since_ms = max(since_ms, excluded.since_ms)")
-                .bind(before)
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query(
+                "INSERT INTO kept VALUES (1, ?) ON CONFLICT DO UPDATE SET since_ms = max(since_ms, excluded.since_ms)",
+            )
+            .bind(before)
+            .execute(&mut *transaction)
+            .await?;
         }
         transaction.commit().await?;
         Ok(deleted)
@@ -207,11 +204,12 @@ impl SqliteKeeper {
 }
 
 /// Whether a row still points to somebody, its visitor aside.
-const POINTS: &str = "coalesce(click, address, network, region, city, referrer, sub1, sub2, sub3, sub4, sub5) IS NOT NULL";
+const POINTS: &str =
+    "coalesce(click, address, network, region, city, referrer, sub1, sub2, sub3, sub4, sub5) IS NOT NULL";
 const CLEARED: &str = "click = NULL, address = NULL, network = NULL, region = NULL, city = NULL, referrer = NULL, \
                        sub1 = NULL, sub2 = NULL, sub3 = NULL, sub4 = NULL, sub5 = NULL";
 
-fn unavailable(error: crate::store::SinkError) -> ReportError {
+fn unavailable(error: &SinkError) -> ReportError {
     ReportError::Unavailable(error.to_string())
 }
 

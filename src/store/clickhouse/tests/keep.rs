@@ -106,7 +106,9 @@ async fn an_erasure_leaves_reports_and_rollups_as_they_were() {
     let all = reports.events(&Filter::default(), None, 10).await.unwrap();
     let seen: Vec<(bool, bool, bool)> = all
         .iter()
-        .map(|event| (event.visitor == OLD.0, event.visitor == NEW.0, event.sub1.is_empty() && event.address.is_empty()))
+        .map(|event| {
+            (event.visitor == OLD.0, event.visitor == NEW.0, event.sub1.is_empty() && event.address.is_empty())
+        })
         .collect();
     let (gone, other) = ((false, true, true), (false, false, false));
     assert_eq!(seen, [gone, (false, false, true), gone, other, (true, false, false)]);
