@@ -57,7 +57,12 @@ fn main() -> ExitCode {
     let each = arguments.size.pick(5, 100);
     println!("many-kill: {each} kills of edges, of loaders, of the broker, and of loader and broker; seed {seed}");
     let started = Instant::now();
-    let field = Field::new(&[("LOAD__BATCH_MAX_AGE", "300ms"), ("LOAD__BATCH_MAX_EVENTS", "2000")]);
+    let field = Field::new(&[
+        ("LOAD__BATCH_MAX_AGE", "300ms"),
+        ("LOAD__BATCH_MAX_EVENTS", "2000"),
+        // The group gives a dead loader's partitions away soon, so that there is loading to be killed in.
+        ("KAFKA__OPTIONS__session.timeout.ms", "3000"),
+    ]);
     let next_tag = Arc::new(AtomicU64::new(0));
     let mut edges: Vec<Server> = (0..2).map(|one| field.edge(&format!("edge-{one}"))).collect();
     let mut loaders: Vec<Loader> = (0..2).map(|one| field.loader(&format!("loader-{one}"))).collect();

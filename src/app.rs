@@ -16,13 +16,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, ApiState, ops::OpsState},
+    api::{self, ApiState, Limiter, ops::OpsState},
     catalog::{
         self, Catalog, Follower,
         audit::{Caller, as_caller},
     },
     config::{self, Config},
-    edge::{self, tls::TlsHandle},
+    core::limits::{FORM_LEADS_PER_MINUTE, HANDED_MAX},
+    edge::{self, HandedOver, tls::TlsHandle},
     enrich::{Enrich, GeoFiles},
     io::{clock::Clock, disk::SystemDisk, random},
     journal::{self, Journal},
@@ -41,6 +42,7 @@ mod addresses;
 mod click_limits;
 mod demo;
 mod erasures;
+mod handed;
 pub(crate) mod keys;
 mod lanes;
 pub(crate) mod load;
@@ -52,6 +54,7 @@ mod retention;
 mod scrape;
 mod senders;
 mod sinks;
+mod uploads;
 mod workers;
 
 use addresses::Addresses;
@@ -67,8 +70,25 @@ const CLICK_LIMITS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the control plane may take to end after everything else has.
 const CONTROL_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves until SIGTERM or SIGINT.
-pub(crate) fn serve(config: Config, with_demo: bool) -> anyhow::Result<()> {
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Fills an empty catalog with a small example.
+    pub demo: bool,
+    /// What time it is for everybody in it.
+    pub clock: Clock,
+    /// Ends it, as SIGTERM and SIGINT do.
+    pub stop: CancellationToken,
+}
+
+impl Default for Start {
+    fn default() -> Start {
+        Start { demo: false, clock: Clock::System, stop: CancellationToken::new() }
+    }
+}
+
+/// Serves until it is told to stop.
+pub fn serve(config: Config, start: &Start) -> anyhow::Result<()> {
     let form = match config.log.format {
         config::LogFormat::Human => logs::Form::Human,
         config::LogFormat::Json => logs::Form::Json,
@@ -76,7 +96,7 @@ pub(crate) fn serve(config: Config, with_demo: bool) -> anyhow::Result<()> {
     logs::install(form, &config.log.level)?;
     let metrics = Arc::new(Metrics::install()?);
     let control = control_runtime()?;
-    let result = control.block_on(run(config, with_demo, metrics));
+    let result = control.block_on(run(config, start, metrics));
     control.shutdown_timeout(CONTROL_STOP_TIMEOUT);
     result
 }
@@ -100,16 +120,18 @@ struct Parts {
     reports: Arc<dyn Reports>,
     keeper: Arc<dyn Keeper>,
     senders: Senders,
+    handed: HandedOver,
 }
 
-async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::Result<()> {
-    let parts = resolve(config, with_demo).await?;
+async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Result<()> {
+    let parts = resolve(config, start).await?;
     let control = TcpListener::bind(parts.config.control.listen).await.with_context(|| listen("control", &parts))?;
     let ops = TcpListener::bind(parts.config.ops.listen).await.with_context(|| listen("ops", &parts))?;
     let sockets = workers::bind(&parts.config.edge)?;
     let addresses = Addresses::of(&sockets, &control, &ops)?;
 
-    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, keeper, senders } = parts;
+    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, keeper, senders, handed } =
+        parts;
     let sink = sinks::open(&config, &clock)?;
     let signals = Signals::listen()?;
     let stop = CancellationToken::new();
@@ -151,7 +173,9 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
         desk: desk.clone(),
         webhooks: senders.api,
         persons: api::Persons { keeper: Arc::clone(&keeper), late_events: config.retention.late_events },
+        form_limiter: Arc::new(Limiter::new(FORM_LEADS_PER_MINUTE)),
     };
+    let handed_over = api::handed_over(state.clone());
     let api = api::router(state);
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
     let sweeper = retention::Sweeper {
@@ -162,9 +186,11 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     };
     let tasks: Vec<JoinHandle<()>> = vec![
         owned("control listener", serve_http(control, api, stop.clone()), &stop, &ended),
+        owned("what the edge hands over", handed::serve(handed, handed_over, stop.clone()), &stop, &ended),
         owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
-        owned("due rewards", release::follow(catalog.clone(), desk, stop.clone()), &stop, &ended),
+        owned("due rewards", release::follow(catalog.clone(), desk.clone(), stop.clone()), &stop, &ended),
+        owned("uploads", uploads::follow(desk.clone(), stop.clone()), &stop, &ended),
         owned("erasures", erasures::follow(catalog.clone(), Arc::clone(&keeper), stop.clone()), &stop, &ended),
         owned("retention", sweeper.run(stop.clone()), &stop, &ended),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
@@ -175,11 +201,14 @@ async fn run(config: Config, with_demo: bool, metrics: Arc<Metrics>) -> anyhow::
     addresses.write(&config.data)?;
     tracing::info!(edge = ?addresses.edge, tls = ?addresses.edge_tls, control = %addresses.control, ops = %addresses.ops, "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    if with_demo {
+    if start.demo {
         demo::print(&config.data, &addresses);
     }
 
-    let broken = reload::until_stopped(signals, &config, &shared, tls.as_ref(), &mut part_ended).await;
+    let broken = tokio::select! {
+        broken = reload::until_stopped(signals, &config, &shared, tls.as_ref(), &mut part_ended) => broken,
+        () = start.stop.cancelled() => None,
+    };
     health.set("server", State::NotReady, "it ends: connections are drained");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // At once: a process that is there to take over begins with it.
@@ -217,9 +246,9 @@ fn listen(which: &str, parts: &Parts) -> String {
 }
 
 /// Everything that can be wrong is wrong before anybody is let in.
-async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
+async fn resolve(config: Config, start: &Start) -> anyhow::Result<Parts> {
     let config = Arc::new(config);
-    let clock = Clock::System;
+    let clock = start.clock.clone();
     let health = Health::default();
     prepare_data_folder(&config.data)?;
     let keys = Arc::new(ArcSwap::from_pointee(keys::load_or_create(&config.keys.file, clock.now())?));
@@ -230,7 +259,7 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
     };
     let journal = Journal::open(SystemDisk::shared(), journal_settings(&config), clock.clone())?;
     let catalog = Catalog::configured(&config, clock.clone())?;
-    if with_demo {
+    if start.demo {
         as_caller(Caller::system("demo"), demo::fill(&catalog)).await?;
     }
     let options = catalog::FollowerOptions {
@@ -253,8 +282,10 @@ async fn resolve(config: Config, with_demo: bool) -> anyhow::Result<Parts> {
     let keeper = reports::keeper(&config, &clock)?;
     let senders = Senders::new(&config, &catalog, &health, &clock)?;
     let links: Arc<Links> = follower.links();
-    let shared = Arc::new(edge::Shared { links, keys, enrich, clock: clock.clone(), settings: edge_settings(&config) });
-    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, keeper, senders })
+    let (control, handed) = mpsc::channel(HANDED_MAX);
+    let (settings, control) = (edge_settings(&config), Some(control));
+    let shared = Arc::new(edge::Shared { links, keys, enrich, clock: clock.clone(), settings, control });
+    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, keeper, senders, handed })
 }
 
 /// Makes the folder, and says at once when it cannot be written.

@@ -44,7 +44,7 @@ fn codes(route: Route) -> [Option<CodeBuf>; 3] {
         Route::Slug(slug) | Route::About(slug) | Route::Pixel(slug) | Route::Share { slug, .. } => {
             [Some(slug), None, None]
         }
-        Route::Beacon | Route::Script | Route::Nothing => [None, None, None],
+        Route::Beacon | Route::Script | Route::Inbound | Route::Nothing => [None, None, None],
     }
 }
 

@@ -28,7 +28,8 @@ use crate::{
 
 /// Partitions of the topic.
 const PARTITIONS: u32 = 6;
-/// The group has given a dead member's partitions away after 10 s; a broker that was killed as well may make it longer.
+/// The group has given a dead member's partitions away after its session's time; a broker that was killed as well makes it
+/// longer.
 const LOADING_PATIENCE: Duration = Duration::from_secs(25);
 
 /// Kafka, ClickHouse, and a folder for everybody.

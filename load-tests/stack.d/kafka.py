@@ -16,6 +16,7 @@ PATIENCE_S = 120
 SASL_USER, SASL_PASSWORD = "fingerpost", "secret"
 
 # Small and single: internal topics on one replica with few partitions, no wait for more members at a group's first join.
+# A member of a group may be dead after a second already: programs that kill loaders have no 10 s to wait for each.
 # After a kill the controller takes the broker back when the session of its former life is over: 2 s, not the default 9.
 PROPERTIES = """\
 process.roles=broker,controller
@@ -41,6 +42,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
 broker.heartbeat.interval.ms=400
 broker.session.timeout.ms=2000
 num.network.threads=2

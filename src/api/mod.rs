@@ -35,7 +35,10 @@ mod ads;
 pub(crate) mod audit;
 mod auth;
 mod facts;
+mod forms;
+mod inbound;
 mod items;
+mod limiter;
 mod links;
 pub mod ops;
 mod partners;
@@ -47,11 +50,13 @@ mod reports;
 mod rewards;
 mod share_links;
 mod since;
+mod uploads;
 mod webhooks;
 
 #[cfg(test)]
 mod tests;
 
+pub use limiter::Limiter;
 pub use persons::Persons;
 pub use problem::Problem;
 pub use webhooks::Webhooks;
@@ -65,7 +70,13 @@ pub struct ApiState {
     pub desk: Desk,
     pub webhooks: Webhooks,
     pub persons: Persons,
+    /// Of leads that forms send.
+    pub form_limiter: Arc<Limiter>,
 }
+
+/// Who sends a request that the edge hands over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub std::net::IpAddr);
 
 impl FromRef<ApiState> for Arc<dyn Reports> {
     fn from_ref(state: &ApiState) -> Arc<dyn Reports> {
@@ -97,6 +108,7 @@ impl std::fmt::Debug for ApiState {
     tags(
         (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "referrals"),
         (name = "rewards"), (name = "reports"), (name = "webhooks"), (name = "persons"), (name = "audit"),
+        (name = "inbound"), (name = "uploads"),
     )
 )]
 struct Description;
@@ -122,6 +134,8 @@ fn resources(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(webhooks::routes())
         .merge(audit::routes())
         .merge(persons::routes())
+        .merge(inbound::routes())
+        .merge(uploads::routes())
 }
 
 /// The whole API.
@@ -134,9 +148,18 @@ pub fn router(state: ApiState) -> Router {
     document.merge(described);
     let token = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some("The admin token")).build();
     document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(token));
-    guarded
-        .with_state(state)
-        .merge(public.with_state(Arc::new(document)))
+    let router = guarded.merge(inbound::public()).with_state(state).merge(public.with_state(Arc::new(document)));
+    finished(router)
+}
+
+/// What the edge hands over: forms and webhooks, from anybody.
+pub fn handed_over(state: ApiState) -> Router {
+    finished(forms::routes().merge(inbound::public()).with_state(state))
+}
+
+/// What all answers have in common.
+fn finished(router: Router) -> Router {
+    router
         .layer(DefaultBodyLimit::max(API_BODY_MAX_BYTES))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(CatchPanicLayer::custom(|_| Problem::internal("a part of the program failed").into_response()))

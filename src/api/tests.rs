@@ -56,7 +56,15 @@ fn state(catalog: Catalog) -> ApiState {
     let desk = Desk::new(catalog.clone(), Arc::new(ArcSwap::from_pointee(keys)), Clock::System);
     let keeper = Arc::new(crate::store::sqlite::SqliteKeeper::new("events.db".as_ref(), Clock::System));
     let persons = Persons { keeper, late_events: std::time::Duration::ZERO };
-    ApiState { catalog, reports: Arc::new(NoReports), clock: Clock::System, desk, webhooks, persons }
+    ApiState {
+        catalog,
+        reports: Arc::new(NoReports),
+        clock: Clock::System,
+        desk,
+        webhooks,
+        persons,
+        form_limiter: Arc::new(Limiter::new(30)),
+    }
 }
 
 struct Api {

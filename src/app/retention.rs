@@ -79,6 +79,7 @@ impl Sweeper {
                 Expiring::Mails => self.retention.mails,
                 Expiring::Deliveries => self.retention.deliveries,
                 Expiring::Metadata => self.retention.metadata,
+                Expiring::RefusedLines => self.retention.uploads,
                 Expiring::Audit => self.retention.audit,
             };
             let Some(before) = self.before(kept) else { continue };

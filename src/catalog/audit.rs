@@ -84,7 +84,7 @@ impl Change {
         Change { field: field.to_owned(), before: value(before.into()), after: value(after.into()) }
     }
 
-    fn hidden(field: &str) -> Change {
+    pub(super) fn hidden(field: &str) -> Change {
         Change { field: field.to_owned(), before: None, after: None }
     }
 }

@@ -25,6 +25,7 @@
 //! | `write` `references` `bulk` | the one writer |
 //! | `read` | one, a page, all |
 //! | `record` | people, what is told about them, and what followed |
+//! | `inbound` `uploads` | doors for webhooks of others; files of facts that are worked off |
 //! | `token` | the admin token's hash |
 //! | `schema` `vendor` | migrations; SQLite and PostgreSQL |
 //! | `copy` | from one database to another |
@@ -66,6 +67,7 @@ mod error;
 mod feed;
 pub mod fields;
 mod follower;
+pub mod inbound;
 mod link;
 pub mod mails;
 pub mod outbox;
@@ -81,6 +83,7 @@ mod share_link;
 pub mod sheet;
 mod snapshot;
 mod token;
+pub mod uploads;
 mod vendor;
 pub mod webhooks;
 mod write;

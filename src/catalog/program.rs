@@ -9,7 +9,7 @@ use super::{
 };
 use crate::core::{
     code::Code,
-    limits::{NAME_MAX_CHARS, WINDOW_MAX_DAYS},
+    limits::{NAME_MAX_CHARS, ORIGINS_MAX, WINDOW_MAX_DAYS},
     notify::Notify,
     program::{Attribution, Status, WINDOW_DAYS},
     terms::{self, Credit, Qualification, RewardRule},
@@ -33,6 +33,9 @@ pub struct Program {
     pub window_days: u32,
     /// Domain of the cookie; null leaves it to the host that answered.
     pub domain: Option<String>,
+    /// Sites whose forms may send leads (`POST /e`), for example `https://shop.example`. None: no form may.
+    #[schema(required = false, example = json!(["https://shop.example"]))]
+    pub origins: Vec<String>,
     /// Whose referral a person is when several partners brought them.
     #[schema(required = false)]
     pub credit: Credit,
@@ -63,6 +66,7 @@ impl Entity for Program {
         "attribution",
         "window_days",
         "domain",
+        "origins",
         "credit",
         "qualification",
         "rewards",
@@ -81,6 +85,7 @@ impl Entity for Program {
             attribution: reader.word("attribution", Attribution::default(), Attribution::WORDS, Attribution::from_word),
             window_days: reader.number("window_days", 1..=WINDOW_MAX_DAYS).map_or(WINDOW_DAYS, |days| days as u32),
             domain: reader.domain("domain"),
+            origins: reader.list("origins", ORIGINS_MAX, origin),
             credit: reader.word("credit", Credit::default(), Credit::WORDS, Credit::from_word),
             qualification: reader.json("qualification"),
             rewards: reader.json("rewards"),
@@ -111,6 +116,7 @@ impl Entity for Program {
         row.text(self.attribution.word());
         row.integer(i64::from(self.window_days));
         row.optional_text(self.domain.as_deref());
+        row.json(&self.origins);
         row.text(self.credit.word());
         row.text(&serde_json::to_string(&self.qualification).unwrap_or_default());
         row.json(&self.rewards);
@@ -126,6 +132,7 @@ impl Entity for Program {
             attribution: row.word(Attribution::from_word)?,
             window_days: u32::try_from(row.integer()?).unwrap_or(WINDOW_DAYS),
             domain: row.optional_text()?.map(str::to_owned),
+            origins: row.json()?,
             credit: row.word(Credit::from_word)?,
             qualification: row.json()?,
             rewards: row.json()?,
@@ -156,6 +163,7 @@ impl Entity for Program {
             self.attribution.word().to_owned(),
             self.window_days.to_string(),
             self.domain.clone().unwrap_or_default(),
+            super::sheet::join(&self.origins),
             self.credit.word().to_owned(),
             json_cell(&self.qualification, self.qualification == Qualification::default()),
             json_cell(&self.rewards, self.rewards.is_empty()),
@@ -163,6 +171,17 @@ impl Entity for Program {
             json_cell(&self.notify, self.notify == Notify::default()),
         ]
     }
+}
+
+/// An origin as browsers write it (RFC 6454 §6.2): scheme, host, and port where it is not the scheme's own.
+fn origin(text: &str) -> Result<String, String> {
+    let wrong = || {
+        "is not an origin: write it like https://shop.example, without a path and without a slash at the end".to_owned()
+    };
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let origin = url.origin().ascii_serialization();
+    let plain = matches!(url.scheme(), "http" | "https") && text.to_ascii_lowercase() == origin;
+    if plain { Ok(origin) } else { Err(wrong()) }
 }
 
 /// A value as a cell of a sheet: what says nothing is empty.

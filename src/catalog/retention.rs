@@ -24,12 +24,20 @@ pub enum Expiring {
     Deliveries,
     /// The metadata of leads.
     Metadata,
+    /// Lines of uploaded files that were refused.
+    RefusedLines,
     Audit,
 }
 
 impl Expiring {
-    pub const ALL: &'static [Expiring] =
-        &[Expiring::Answers, Expiring::Mails, Expiring::Deliveries, Expiring::Metadata, Expiring::Audit];
+    pub const ALL: &'static [Expiring] = &[
+        Expiring::Answers,
+        Expiring::Mails,
+        Expiring::Deliveries,
+        Expiring::Metadata,
+        Expiring::RefusedLines,
+        Expiring::Audit,
+    ];
 
     /// As metrics and the audit log have it.
     pub const fn label(self) -> &'static str {
@@ -38,6 +46,7 @@ impl Expiring {
             Expiring::Mails => "mails",
             Expiring::Deliveries => "deliveries",
             Expiring::Metadata => "metadata",
+            Expiring::RefusedLines => "refused_lines",
             Expiring::Audit => "audit",
         }
     }
@@ -61,6 +70,10 @@ impl Expiring {
                 "UPDATE leads SET metadata = '{}' WHERE id IN (SELECT id FROM leads WHERE metadata <> '{}' \
                  AND told_ms < $1 ORDER BY told_ms LIMIT $2)"
             }
+            Expiring::RefusedLines => {
+                "DELETE FROM upload_refused WHERE (upload, line) IN (SELECT r.upload, r.line FROM upload_refused AS r \
+                 JOIN uploads AS u ON u.id = r.upload WHERE u.state = 'done' AND u.updated_at < $1 LIMIT $2)"
+            }
             Expiring::Audit => {
                 "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)"
             }
@@ -77,6 +90,10 @@ impl Catalog {
             Expiring::Mails => "SELECT 1 FROM mails WHERE done_at IS NOT NULL AND done_at < $1 LIMIT 1",
             Expiring::Deliveries => "SELECT 1 FROM webhook_deliveries WHERE at_ms < $1 LIMIT 1",
             Expiring::Metadata => "SELECT 1 FROM leads WHERE metadata <> '{}' AND told_ms < $1 LIMIT 1",
+            Expiring::RefusedLines => {
+                "SELECT 1 FROM upload_refused AS r JOIN uploads AS u ON u.id = r.upload WHERE u.state = 'done' \
+                 AND u.updated_at < $1 LIMIT 1"
+            }
             Expiring::Audit => "SELECT 1 FROM audit WHERE at_ms < $1 LIMIT 1",
         };
         if self.rows(sqlx::query(probe).bind(before.0)).await?.is_empty() {

@@ -1,7 +1,8 @@
 //! `fingerpost import`: items from a CSV file, in one transaction.
 //!
 //! A thread reads and checks lines while the catalog stores the ones before. By default nothing is imported when a line is
-//! bad; with `--skip-bad` the good ones are, and the bad ones go to a file of their own with the reason.
+//! bad; with `--skip-bad` the good ones are, and the bad ones go to a file of their own with the reason. Facts about people (leads,
+//! conversions) have a way of their own (`facts`), with the same switches.
 
 use std::{
     fs::File,
@@ -21,9 +22,12 @@ use crate::{
         audit::{Caller, as_caller},
         entity,
         sheet::{Header, Line, REASON},
+        uploads::UploadKind,
     },
     io::{clock::Clock, user::user},
 };
+
+mod facts;
 
 /// Bad lines that are printed.
 const PRINTED_MAX: usize = 20;
@@ -54,6 +58,8 @@ enum Kind {
     Partners,
     Ads,
     ShareLinks,
+    Leads,
+    Conversions,
 }
 
 impl Kind {
@@ -64,6 +70,8 @@ impl Kind {
             Kind::Partners => "partners",
             Kind::Ads => "ads",
             Kind::ShareLinks => "share links",
+            Kind::Leads => "leads",
+            Kind::Conversions => "conversions",
         }
     }
 }
@@ -80,8 +88,10 @@ pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
             Kind::Partners => import::<Partner>(&catalog, args).await,
             Kind::Ads => import::<Ad>(&catalog, args).await,
             Kind::ShareLinks => import::<ShareLink>(&catalog, args).await,
+            Kind::Leads => facts::import(&config, &catalog, UploadKind::Leads, args).await,
+            Kind::Conversions => facts::import(&config, &catalog, UploadKind::Conversions, args).await,
         };
-        let result = as_caller(Caller::cli(&user()), import(&args)).await;
+        let result = Box::pin(as_caller(Caller::cli(&user()), import(&args))).await;
         catalog.close().await;
         result
     })
@@ -219,15 +229,20 @@ impl Aside {
 
     fn take(&mut self, refused: Vec<Refused<ByteRecord>>) -> anyhow::Result<()> {
         for Refused { line, mistakes, cargo } in refused {
-            self.count += 1;
             let reasons: Vec<String> = mistakes.iter().map(|m| format!("{}: {}", m.field, m.problem)).collect();
-            let reason = format!("line {line}: {}", reasons.join("; "));
-            if self.write {
-                self.write_line(&cargo, &reason)?;
-            }
-            if self.printed.len() < PRINTED_MAX {
-                self.printed.push(format!("  {reason}"));
-            }
+            self.take_line(line, &reasons.join("; "), &cargo)?;
+        }
+        Ok(())
+    }
+
+    fn take_line(&mut self, line: u64, reason: &str, cargo: &ByteRecord) -> anyhow::Result<()> {
+        self.count += 1;
+        let reason = format!("line {line}: {reason}");
+        if self.write {
+            self.write_line(cargo, &reason)?;
+        }
+        if self.printed.len() < PRINTED_MAX {
+            self.printed.push(format!("  {reason}"));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `fingerpost serve`.
 
-use crate::app;
+use crate::app::{self, Start};
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Args {
@@ -10,5 +10,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
-    app::serve(global.load()?, args.demo)
+    app::serve(global.load()?, &Start { demo: args.demo, ..Start::default() })
 }

@@ -24,6 +24,8 @@ pub struct Retention {
     pub deliveries: Duration,
     /// Answers under an Idempotency-Key.
     pub answers: Duration,
+    /// Lines of uploaded files that were refused.
+    pub uploads: Duration,
     pub audit: Duration,
     /// How late an event may come: for that long an erasure remembers whose events it looks for.
     pub late_events: Duration,
@@ -43,6 +45,7 @@ pub(super) fn read(reader: &mut Reader) -> Retention {
         mails: reader.kept("retention.mails", 30 * DAY),
         deliveries: reader.kept("retention.deliveries", 30 * DAY),
         answers: reader.kept("retention.answers", 30 * DAY),
+        uploads: reader.kept("retention.uploads", 30 * DAY),
         audit: reader.kept("retention.audit", 730 * DAY),
         late_events: reader.duration("retention.late_events", 8 * DAY),
     }

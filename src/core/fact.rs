@@ -73,7 +73,15 @@ pub struct Conversion {
     pub reversed: bool,
 }
 
+/// Name of the event by which a subscription ends: nothing is paid, and it qualifies only where a program names it.
+pub const SUBSCRIPTION_ENDED: &str = "subscription_ended";
+
 impl Conversion {
+    /// Whether it is an end rather than a beginning.
+    pub fn is_end(&self) -> bool {
+        self.event == SUBSCRIPTION_ENDED
+    }
+
     /// What is left of it; `None`: it had no amount, or nothing is left.
     pub fn net(&self) -> Option<Money> {
         let money = self.money?;

@@ -38,6 +38,32 @@ pub const AMOUNT_MAX_MINOR: i64 = 1_000_000_000_000_000;
 pub const METADATA_MAX_BYTES: usize = 16 * 1024;
 /// Bytes of an Idempotency-Key.
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
+/// Doors for webhooks of others.
+pub const INBOUND_MAX: i64 = 100;
+/// Body of such a webhook, bytes.
+pub const INBOUND_BODY_MAX_BYTES: usize = 1024 * 1024;
+/// Secrets of a door that are accepted at once.
+pub const INBOUND_SECRETS_MAX: usize = 5;
+/// Facts that one webhook may tell.
+pub const INBOUND_FACTS_MAX: usize = 100;
+/// How far a signature's time may be from ours, seconds.
+pub const SIGNATURE_TOLERANCE_SECONDS: i64 = 300;
+/// A file of facts that is uploaded, bytes.
+pub const UPLOAD_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Shortest secret of such a door, bytes.
+pub const INBOUND_SECRET_MIN_BYTES: usize = 16;
+/// Longest one.
+pub const INBOUND_SECRET_MAX_BYTES: usize = 255;
+/// Lines of facts that are told in one transaction.
+pub const FACT_LINES: usize = 200;
+/// Sites whose forms may send leads to a program.
+pub const ORIGINS_MAX: usize = 64;
+/// Leads that one network may send through forms within a minute; the first ones may come at once.
+pub const FORM_LEADS_PER_MINUTE: u32 = 30;
+/// Networks that are counted at a time.
+pub const FORM_NETWORKS_MAX: usize = 10_000;
+/// Requests that wait for the control plane; more are answered 503.
+pub const HANDED_MAX: usize = 256;
 /// Rewards that one call may issue.
 pub const ISSUE_MAX: usize = 1_000;
 /// Reward rules of a program.
@@ -263,6 +289,9 @@ pub const BATCH_MAX_BYTES: usize = 4 * 1024 * 1024;
 pub const RETRY_MIN: Duration = Duration::from_millis(100);
 /// Longest wait between two tries.
 pub const RETRY_MAX: Duration = Duration::from_secs(15);
+/// Longest wait between two tries of a source of events. The library behind it has its own waits; while nobody asks it,
+/// nobody hears what the group decides, and the other loaders wait for us.
+pub const SOURCE_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How often the pump looks for lanes that nobody owns.
 pub const ORPHAN_SCAN_INTERVAL: Duration = Duration::from_secs(2);
 

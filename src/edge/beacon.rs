@@ -61,6 +61,17 @@ fn mistake<T>(field: &'static str, problem: impl Into<String>) -> Result<T, Mist
     Err(Mistake { field, problem: problem.into() })
 }
 
+/// Whether a body is a form's lead. It holds an e-mail address: it is for the control plane, and nothing of it is recorded here.
+pub(crate) fn is_lead(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: String,
+    }
+    // Most bodies are views.
+    memchr::memmem::find(body, b"lead").is_some()
+        && serde_json::from_slice::<Kind>(body).is_ok_and(|body| body.kind == "lead")
+}
+
 /// Reads a body.
 pub(crate) fn read(body: &[u8], keys: &KeyRing) -> Result<Beacon, Mistake> {
     let body: Body = match serde_json::from_slice(body) {
@@ -70,7 +81,7 @@ pub(crate) fn read(body: &[u8], keys: &KeyRing) -> Result<Beacon, Mistake> {
     let kind = match body.kind.as_str() {
         "view" => Kind::View,
         "share" => Kind::Share,
-        other => return mistake("kind", format!("`{other}` is not taken here: use view or share")),
+        other => return mistake("kind", format!("`{other}` is not taken here: use view, share or lead")),
     };
     let of = match (body.token.as_str(), body.slug.as_str()) {
         ("", "") => return mistake("token", "is missing: send the click token (`token`) or a share link's `slug`"),
@@ -125,6 +136,20 @@ mod tests {
         assert_eq!(beacon.subs[0], "x");
         let forged = body.replace(&token, &format!("{}A", &token[..token.len() - 1]));
         assert_eq!(read(forged.as_bytes(), &keys()).unwrap_err().field, "token");
+    }
+
+    #[test]
+    fn a_lead_is_told_from_all_else() {
+        for (body, is) in [
+            (r#"{"kind": "lead", "email": "a@home.example"}"#, true),
+            (r#"{"email": "a@home.example", "kind":"lead"}"#, true),
+            (r#"{"kind": "\u006cead"}"#, false),
+            (r#"{"kind": "view", "sub1": "lead"}"#, false),
+            (r#"{"kind": "view", "of": {"kind": "lead"}}"#, false),
+            ("lead", false),
+        ] {
+            assert_eq!(is_lead(body.as_bytes()), is, "{body}");
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub enum Route {
     Beacon,
     /// `/fp.js`
     Script,
+    /// `/v1/inbound/…`: a webhook of somebody else, for the control plane
+    Inbound,
     /// Nothing of ours, or not a code.
     Nothing,
 }
@@ -55,6 +57,10 @@ pub fn route(path: &[u8]) -> Result<Route, PercentError> {
         }
         [Some(b"e"), None, None, None] => Some(Route::Beacon),
         [Some(b"fp.js"), None, None, None] => Some(Route::Script),
+        [Some(b"v1"), Some(b"inbound"), Some(_), _] => {
+            percent::decode(path)?;
+            Some(Route::Inbound)
+        }
         [Some(slug), None, None, None] => {
             let slug = percent::decode(slug)?;
             match slug.strip_suffix(b"+") {
@@ -101,6 +107,8 @@ pub fn verb(method: &http::Method, route: Route) -> Result<Verb, &'static str> {
         (Route::Beacon, &http::Method::POST) => ("", Some(Verb::Post)),
         (Route::Beacon, &http::Method::OPTIONS) => ("", Some(Verb::Preflight)),
         (Route::Beacon, _) => ("POST, OPTIONS", None),
+        (Route::Inbound, &http::Method::POST) => ("", Some(Verb::Post)),
+        (Route::Inbound, _) => ("POST", None),
         (_, &http::Method::GET) => ("", Some(Verb::Get)),
         (_, &http::Method::HEAD) => ("", Some(Verb::Head)),
         _ => ("GET, HEAD", None),
@@ -146,6 +154,10 @@ mod tests {
             ("/v/k3x9.png", Route::Nothing),
             ("/e", Route::Beacon),
             ("/fp.js", Route::Script),
+            ("/v1/inbound/stripe", Route::Inbound),
+            ("/v1/inbound/crm/secret", Route::Inbound),
+            ("/v1/inbound", Route::Nothing),
+            ("/v1/leads", Route::Nothing),
             ("/", Route::Nothing),
             ("/go/%00", Route::Nothing),
             ("/go/%0d%0aX:y", Route::Nothing),
@@ -168,6 +180,7 @@ mod tests {
         assert_eq!(verb(&http::Method::DELETE, Route::Slug(buf("x"))), Err("GET, HEAD"));
         assert_eq!(verb(&http::Method::GET, Route::Beacon), Err("POST, OPTIONS"));
         assert_eq!(verb(&http::Method::POST, Route::Beacon), Ok(Verb::Post));
+        assert_eq!(verb(&http::Method::GET, Route::Inbound), Err("POST"));
     }
 
     proptest! {

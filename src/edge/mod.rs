@@ -12,6 +12,7 @@
 //! | `decode` `query` `client` `sighting` | what is asked, and by whom |
 //! | `resolve` `destination` `share` `visitor` | where it leads, who is credited, what the cookie says |
 //! | `record` `respond` `about` `beacon` | the event, the answer |
+//! | `hand_over` | what the control plane answers: leads of forms, webhooks of others |
 
 pub mod connection;
 pub mod counters;
@@ -27,6 +28,7 @@ pub mod client;
 pub mod decode;
 pub mod destination;
 mod guard;
+mod hand_over;
 mod head;
 mod life;
 mod note;
@@ -42,4 +44,5 @@ pub mod visitor;
 mod watched;
 mod worker;
 
+pub use hand_over::{Handed, HandedOver};
 pub use service::{Edge, Settings, Shared};

@@ -81,6 +81,17 @@ pub(crate) fn refused() -> Answer {
     answer
 }
 
+/// 503: the control plane is not there, or has too much to do. Nothing was taken.
+pub(crate) fn away() -> Answer {
+    let mut answer = problem(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "",
+        "the part of the server that takes this is away or busy: send it again in a moment",
+    );
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    answer
+}
+
 pub(crate) fn pixel() -> Answer {
     let mut answer = fixed(StatusCode::OK, PIXEL);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));

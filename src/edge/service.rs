@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
 use super::{
-    about,
+    about, beacon,
     client::{Client, client},
     connection::Peer,
     decode::{self, Route, Verb},
@@ -50,6 +50,8 @@ pub struct Shared {
     pub enrich: Enrich,
     pub clock: Clock,
     pub settings: Settings,
+    /// The control plane of this process, where it has one.
+    pub control: Option<tokio::sync::mpsc::Sender<super::hand_over::Handed>>,
 }
 
 /// The part of the configuration that a request meets.
@@ -197,6 +199,8 @@ impl Edge {
                 return reply(respond::script(SCRIPT, &self.script_etag, known), Outcome::Script);
             }
             (Route::About(_), _) => return self.about(route),
+            // Boxed: a redirect's future does not grow by it.
+            (Route::Inbound, _) => return Box::pin(self.inbound(head, peer, body)).await,
             (_, Verb::Preflight) => return reply(respond::preflight(), Outcome::Event),
             _ => {}
         }
@@ -205,8 +209,14 @@ impl Edge {
         }
         let recorded = match route {
             Route::Beacon => match Limited::new(body, EVENT_BODY_MAX_BYTES).collect().await {
-                Ok(body) => self.beacon(&head, peer, &body.to_bytes()),
-                Err(error) => Err(body_error(&*error)),
+                Ok(body) => {
+                    let body = body.to_bytes();
+                    if beacon::is_lead(&body) {
+                        return Box::pin(self.hand_over(head, peer, body)).await;
+                    }
+                    self.beacon(&head, peer, &body)
+                }
+                Err(error) => Err(body_error(&*error, EVENT_BODY_MAX_BYTES)),
             },
             Route::Share { .. } => self.share(&head, peer, route, verb),
             Route::Pixel(_) => self.pixel(&head, peer, route, verb),
@@ -285,9 +295,9 @@ impl Edge {
     }
 }
 
-fn body_error(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Reply {
+pub(super) fn body_error(error: &(dyn std::error::Error + Send + Sync + 'static), max: usize) -> Reply {
     if error.is::<http_body_util::LengthLimitError>() {
-        let text = format!("this body is longer than {EVENT_BODY_MAX_BYTES} bytes: send less");
+        let text = format!("this body is longer than {max} bytes: send less");
         return reply(respond::problem(StatusCode::PAYLOAD_TOO_LARGE, "", &text), Outcome::TooLarge);
     }
     reply(

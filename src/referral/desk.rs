@@ -9,27 +9,28 @@ use serde_json::json;
 
 use super::{
     evidence::{Evidence, judge},
-    follow::{self, follow},
+    follow,
+    further::{fingerprint, known_lead, payment_name, rematch, tell_further},
+    history::{event, follow},
     notice,
     once::{Once, answered, finish},
-    told::{ToldConversion, ToldLead, ToldRefund, Whose},
+    told::{STANDING_API, Sum, ToldConversion, ToldLead, ToldRefund, Whose},
 };
 use crate::{
     catalog::{
         Catalog, CatalogError, Mistake,
         audit::{Change, Deed},
         record::{
-            Answer, ContactId, ConversionRow, Known, LeadRow, Recording, ReferralRow, RefundRow, RewardRow, RulingRow,
-            Told,
+            Answer, ContactId, ConversionRow, FOR_GOOD, Known, LeadRow, Recording, ReferralRow, RefundRow, RewardRow,
+            RulingRow, Told,
         },
     },
     core::{
-        code::Code,
-        event::{Event, Kind},
+        event::Kind,
         fact::{self, FactId},
+        id::EventId,
         key::KeyRing,
         terms::RewardState,
-        time::Millis,
         token::Token,
     },
     io::clock::Clock,
@@ -57,6 +58,8 @@ pub struct LeadAnswer {
     pub lead: FactId,
     #[schema(value_type = String)]
     pub contact: ContactId,
+    /// It was told before.
+    pub again: bool,
     /// `None`: nobody brought this person.
     pub referral: Option<ReferralRow>,
     /// Why, in words.
@@ -79,14 +82,19 @@ pub struct FactAnswer {
 /// Takes facts in. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Desk {
-    catalog: Catalog,
-    keys: Arc<ArcSwap<KeyRing>>,
-    clock: Clock,
+    pub(super) catalog: Catalog,
+    pub(super) keys: Arc<ArcSwap<KeyRing>>,
+    pub(super) clock: Clock,
 }
 
 impl Desk {
     pub fn new(catalog: Catalog, keys: Arc<ArcSwap<KeyRing>>, clock: Clock) -> Desk {
         Desk { catalog, keys, clock }
+    }
+
+    /// The click that a token of ours was given with.
+    pub fn click(&self, token: &str) -> Option<EventId> {
+        Token::decode(token.as_bytes(), &self.keys.load()).map(|token| token.click)
     }
 
     pub async fn lead(&self, told: &ToldLead, once: Option<&Once>) -> Result<Answer, DeskError> {
@@ -98,10 +106,13 @@ impl Desk {
         finish(record, once, 201, &lead).await
     }
 
-    async fn take_lead(&self, record: &mut Recording, told: &ToldLead) -> Result<LeadAnswer, DeskError> {
+    pub(super) async fn take_lead(&self, record: &mut Recording, told: &ToldLead) -> Result<LeadAnswer, DeskError> {
         let Some(program) = record.program(&told.program).await? else {
             return Err(DeskError::mistake("program", format!("there is no program `{}`", told.program)));
         };
+        if let Some(known) = known_lead(record, told).await? {
+            return Ok(known);
+        }
         let at = told.at.unwrap_or_else(|| record.now());
         let Evidence { click, visitor, candidates } = Evidence::of(told, &self.keys.load(), self.clock.now(), at);
         let decision = judge(record, &program, candidates, at).await?;
@@ -111,6 +122,7 @@ impl Desk {
         }
         let credited = decision.credited();
         let row = LeadRow {
+            id: told.id(),
             program: told.program.clone(),
             contact,
             click,
@@ -126,17 +138,21 @@ impl Desk {
                 .filter_map(|(kind, value)| Some((kind, value?)))
                 .collect();
         record.match_conversions(contact, &names).await?;
+        let others = rematch(record, &names, click).await?;
         let data = json!({ "id": lead, "program": told.program, "contact": contact, "credited": credited, "at": at });
         let event = event(Kind::Lead, lead, at, &told.program, credited.as_ref());
         record.tell_event("lead.created", &told.program, data, event).await?;
         follow(record, contact).await?;
+        for other in others.into_iter().filter(|other| *other != contact) {
+            follow(record, other).await?;
+        }
         if let Some(click) = click {
             for concerned in record.match_click(click).await? {
                 follow(record, concerned).await?;
             }
         }
         let referral = record.referral_of(contact, &told.program).await?;
-        Ok(LeadAnswer { lead, contact, referral, attribution: decision.in_words() })
+        Ok(LeadAnswer { lead, contact, again: false, referral, attribution: decision.in_words() })
     }
 
     pub async fn convert(&self, told: &ToldConversion, once: Option<&Once>) -> Result<Answer, DeskError> {
@@ -144,14 +160,27 @@ impl Desk {
         if let Some(answer) = answered(&mut record, once).await? {
             return Ok(answer);
         }
+        let answer = self.take_conversion(&mut record, told).await?;
+        finish(record, once, if answer.again { 200 } else { 201 }, &answer).await
+    }
+
+    pub(super) async fn take_conversion(
+        &self,
+        record: &mut Recording,
+        told: &ToldConversion,
+    ) -> Result<FactAnswer, DeskError> {
         if let Some(program) = &told.program
             && record.program(program).await?.is_none()
         {
             return Err(DeskError::mistake("program", format!("there is no program `{program}`")));
         }
-        let (told_by, told_as, contact) = self.whose(&mut record, &told.whose).await?;
+        let (told_by, told_as, contact) = self.whose(record, &told.whose).await?;
+        let payment = fingerprint(record, told.further.fingerprint.as_deref()).await?;
+        let (invoice, mut concerned) =
+            payment_name(record, told.invoice.as_deref(), &told.further.payment, payment.as_deref()).await?;
+        let standing = told.further.standing;
         let row = ConversionRow {
-            invoice: told.invoice.clone(),
+            invoice,
             contact,
             told_by,
             told_as,
@@ -160,31 +189,31 @@ impl Desk {
             money: told.money,
             source: told.source.clone(),
             digest: told.digest(),
+            payment,
+            standing: standing.map_or(STANDING_API, i64::from),
             at: told.at.unwrap_or_else(|| record.now()),
         };
-        let id = match record.conversion(&row).await? {
-            Told::New(id) => id,
-            Told::Again(id) => {
-                let answer = answer_for(&mut record, id, true, contact).await?;
-                return finish(record, once, 200, &answer).await;
-            }
+        let (id, again) = match record.conversion(&row).await? {
+            Told::New(id) => (id, false),
+            Told::Again(id) => (id, true),
+            // A provider tells a payment in several events, and not all say the same.
+            Told::Otherwise(id) if standing.is_some() => (id, true),
             Told::Otherwise(id) => {
-                let known = json!(answer_for(&mut record, id, true, contact).await?);
+                let known = json!(answer_for(record, id, true, contact).await?);
                 let name = told.invoice.clone().unwrap_or_default();
                 return Err(DeskError::Conflict { what: "invoice_id", name, known });
             }
         };
-        if let Some(contact) = contact {
-            follow(&mut record, contact).await?;
+        if standing.is_some() {
+            concerned.extend(tell_further(record, id, told, &row, again).await?);
         }
-        let answer = answer_for(&mut record, id, false, contact).await?;
-        for referral in &answer.referrals {
-            let credited = credited(referral);
-            let event = event(Kind::Conversion, id, row.at, &referral.program, Some(&credited));
-            let data = json!({ "id": id, "event": row.event, "money": row.money, "referral": referral.id });
-            record.tell_event("conversion.created", &referral.program, data, event).await?;
+        let contact = if standing.is_some() { record.contact_of(id).await? } else { contact };
+        concerned.extend(contact.filter(|_| !again));
+        for contact in concerned {
+            follow(record, contact).await?;
         }
-        finish(record, once, 201, &answer).await
+        let answer = answer_for(record, id, again, contact).await?;
+        Ok(answer)
     }
 
     /// By what a conversion's person is known, and who that is as far as we know.
@@ -203,6 +232,8 @@ impl Desk {
                 }
                 ("referral", id.to_string(), contact)
             }
+            // Whose it is follows from all names.
+            Whose::Names(_) => ("names", String::new(), None),
             Whose::Token(token) => {
                 let Some(token) = Token::decode(token.as_bytes(), &self.keys.load()) else {
                     return Err(DeskError::mistake("token", "is not a click token of ours, or was changed on its way"));
@@ -217,39 +248,38 @@ impl Desk {
         if let Some(answer) = answered(&mut record, once).await? {
             return Ok(answer);
         }
+        let answer = self.take_refund(&mut record, told).await?;
+        finish(record, once, if answer.again { 200 } else { 201 }, &answer).await
+    }
+
+    pub(super) async fn take_refund(&self, record: &mut Recording, told: &ToldRefund) -> Result<FactAnswer, DeskError> {
+        let (invoice, mut concerned) = payment_name(record, Some(&told.invoice), &told.payment, None).await?;
+        let for_good = told.sum == Sum::ForGood;
         let row = RefundRow {
             id: told.id(),
-            invoice: told.invoice.clone(),
+            invoice: invoice.unwrap_or_default(),
             amount: told.amount,
             reason: told.reason.clone(),
-            digest: told.digest(),
+            digest: if for_good { FOR_GOOD.to_owned() } else { told.digest() },
             at: told.at.unwrap_or_else(|| record.now()),
         };
-        let told_now = record.refund(&row).await?;
-        let contact = record.contact_of_invoice(&told.invoice).await?;
-        if matches!(told_now, Told::New(_))
-            && let Some(contact) = contact
-        {
-            follow(&mut record, contact).await?;
+        let (news, conflict) = if told.sum == Sum::One {
+            let now = record.refund(&row).await?;
+            (matches!(now, Told::New(_)), matches!(now, Told::Otherwise(_)))
+        } else {
+            (record.refund_in_all(&row, for_good).await?, false)
+        };
+        let contact = record.contact_of_invoice(&row.invoice).await?;
+        concerned.extend(contact.filter(|_| news));
+        for contact in concerned {
+            follow(record, contact).await?;
         }
-        let again = !matches!(told_now, Told::New(_));
-        let answer = answer_for(&mut record, row.id, again, contact).await?;
-        match told_now {
-            Told::Again(_) => return finish(record, once, 200, &answer).await,
-            Told::Otherwise(_) => {
-                let name = told.refund.clone().unwrap_or_else(|| told.invoice.clone());
-                return Err(DeskError::Conflict { what: "refund_id", name, known: json!(answer) });
-            }
-            Told::New(_) => {}
+        let answer = answer_for(record, row.id, !news, contact).await?;
+        if conflict {
+            let name = told.refund.clone().unwrap_or_else(|| told.invoice.clone());
+            return Err(DeskError::Conflict { what: "refund_id", name, known: json!(answer) });
         }
-        for referral in &answer.referrals {
-            let credited = credited(referral);
-            let event = event(Kind::Refund, row.id, row.at, &referral.program, Some(&credited));
-            let data =
-                json!({ "id": row.id, "invoice_id": row.invoice, "amount": row.amount, "referral": referral.id });
-            record.tell_event("refund.created", &referral.program, data, event).await?;
-        }
-        finish(record, once, 201, &answer).await
+        Ok(answer)
     }
 
     /// A word by hand on a referral.
@@ -318,29 +348,8 @@ impl Desk {
     }
 }
 
-/// A row of history for the event store.
-fn event(kind: Kind, id: FactId, at: Millis, program: &Code, credited: Option<&fact::Credited>) -> Event {
-    let text = |code: Option<&Code>| code.map(Code::to_string).unwrap_or_default();
-    Event {
-        id: id.0.to_vec(),
-        kind: kind as i32,
-        time_ms: at.0,
-        program: program.to_string(),
-        partner: text(credited.map(|credited| &credited.partner)),
-        link: text(credited.and_then(|credited| credited.link.as_ref())),
-        ad: text(credited.and_then(|credited| credited.ad.as_ref())),
-        click: credited.and_then(|credited| credited.click).map_or_else(Vec::new, |click| click.0.to_vec()),
-        ..Event::default()
-    }
-}
-
 fn no_referral(id: FactId) -> DeskError {
     DeskError::Catalog(CatalogError::NotFound { kind: "referral", code: id.to_string() })
-}
-
-fn credited(referral: &ReferralRow) -> fact::Credited {
-    let ReferralRow { partner, link, ad, click, .. } = referral.clone();
-    fact::Credited { partner, link, ad, click }
 }
 
 /// The referrals that a fact about this person counts for.

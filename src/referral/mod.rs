@@ -14,17 +14,26 @@
 //! | `reward` | what becomes of a reward that was computed again |
 //! | `told` | what somebody tells us, checked |
 //! | `desk` | the doors: a fact comes in, in one transaction with what follows |
+//! | `deed` | facts that others tell in one go: an event of a provider, lines of a file |
+//! | `further` | what a payment provider tells besides: several names for a person, and for a payment |
+//! | `inbound` | from what others send to facts: Stripe, webhooks with a mapping, lines of a file; signatures |
+//! | `upload` | files of facts, step by step |
+//! | `history` | the same, and what others are told of conversions and refunds |
 //! | `evidence` | what a lead says of who brought the person, and who of them may be credited |
 //! | `once` | requests that have their effect once |
 //! | `follow` | what follows, brought into the record |
 //! | `notice` | what is due, told by mail |
 //!
-//! All but the last five are pure: they take facts, terms and time as arguments and know no store.
+//! All but `desk`, `deed`, `further`, `evidence`, `once`, `follow` and `notice` are pure: they take facts, terms and time as arguments and know no store.
 
 pub mod attribution;
+pub mod deed;
 pub mod desk;
 mod evidence;
 mod follow;
+mod further;
+mod history;
+pub mod inbound;
 pub mod ledger;
 mod notice;
 mod once;
@@ -33,6 +42,7 @@ mod reward;
 #[cfg(test)]
 mod tests;
 pub mod told;
+pub mod upload;
 
 pub use desk::{Desk, DeskError};
 pub use once::Once;

@@ -126,7 +126,9 @@ fn qualified_at(case: &Case, qualification: &Qualification) -> Option<Millis> {
 }
 
 fn counts(conversion: &Conversion, qualification: &Qualification, since: Millis) -> bool {
-    let named = qualification.event.is_empty() || qualification.event == conversion.event;
+    // Who leaves has not qualified, unless a program asks for just that.
+    let named =
+        if qualification.event.is_empty() { !conversion.is_end() } else { qualification.event == conversion.event };
     let enough = qualification.over.is_none_or(|over| {
         conversion.money.is_some_and(|money| money.currency == over.currency && money.amount >= over.amount)
     });
@@ -178,7 +180,8 @@ fn triggers(
 /// Whether all that it may have qualified by was paid back.
 fn is_taken_back(case: &Case, qualified: Millis) -> bool {
     let by_hand = case.rulings.iter().any(|ruling| ruling.verdict == Verdict::Qualify);
-    let mut before = case.conversions.iter().filter(|conversion| conversion.place.at <= qualified).peekable();
+    let may_have = |conversion: &&Conversion| conversion.place.at <= qualified && !conversion.is_end();
+    let mut before = case.conversions.iter().filter(may_have).peekable();
     !by_hand && before.peek().is_some() && before.all(Conversion::is_gone)
 }
 

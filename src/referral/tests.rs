@@ -131,6 +131,33 @@ impl Office {
         lines.sort();
         lines
     }
+
+    /// Conversions and refunds that belong to a referral, and were not told exactly once.
+    async fn not_told_once(&self) -> Vec<String> {
+        let pool = sqlx::AnyPool::connect(&self.url).await.unwrap();
+        let told = |kind: &str, fact: &str| {
+            format!(
+                "(SELECT COUNT(*) FROM outbox WHERE kind = '{kind}' AND body LIKE '%\"id\":\"' || {fact}.id || '\"%')"
+            )
+        };
+        let referral = "JOIN referrals AS f ON f.contact = c.contact AND (c.program IS NULL OR c.program = f.program)";
+        let mut wrong = Vec::new();
+        for sql in [
+            format!(
+                "SELECT 'sale ' || c.invoice FROM conversions AS c {referral} WHERE {} <> 1",
+                told("conversion.created", "c")
+            ),
+            format!(
+                "SELECT 'refund of ' || r.invoice FROM refunds AS r JOIN conversions AS c ON c.invoice = r.invoice {referral} WHERE {} <> 1",
+                told("refund.created", "r")
+            ),
+        ] {
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&pool).await.unwrap();
+            wrong.extend(rows.iter().map(|row| row.get::<String, _>(0)));
+        }
+        pool.close().await;
+        wrong
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -230,6 +257,9 @@ proptest! {
                 }
             }
             prop_assert_eq!(straight.told().await, turned.told().await);
+            for office in [&straight, &turned] {
+                prop_assert_eq!(office.not_told_once().await, Vec::<String>::new());
+            }
             Ok(())
         })?;
     }

@@ -6,7 +6,7 @@ use crate::{
     catalog::{
         Mistake,
         fields::{Reader, Source},
-        record::Person,
+        record::{Name, Person},
     },
     core::{
         code::Code,
@@ -20,6 +20,8 @@ use crate::{
 /// A lead as told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToldLead {
+    /// What its teller calls it: it is the same one each time it is told under this name.
+    pub name: Option<String>,
     pub program: Code,
     pub person: Person,
     /// The click token that the landing page was given.
@@ -41,7 +43,23 @@ pub enum Whose {
     Email(String),
     External(String),
     Token(String),
+    /// In several ways: see `further`.
+    Names(Vec<Name>),
 }
+
+/// What a payment provider tells besides: a payment comes in several events, each with other names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Further {
+    /// All names of the payment.
+    pub payment: Vec<String>,
+    /// What identifies the card or the account; only a keyed hash of it is kept.
+    pub fingerprint: Option<String>,
+    /// Whose word counts where several tell one conversion: the highest one's. `None`: the API's, which nobody changes.
+    pub standing: Option<u8>,
+}
+
+/// Of what our own API tells.
+pub const STANDING_API: i64 = 9;
 
 /// A conversion as told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +71,27 @@ pub struct ToldConversion {
     /// What makes it the same one when it is told again.
     pub invoice: Option<String>,
     pub source: String,
+    pub further: Further,
     pub at: Option<Millis>,
+}
+
+/// Several names of one payment belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldPayment {
+    pub names: Vec<String>,
+    pub fingerprint: Option<String>,
+}
+
+/// What a refund's amount is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sum {
+    /// Its own.
+    #[default]
+    One,
+    /// All that went back under its name so far.
+    SoFar,
+    /// For good, whatever else was told under its name.
+    ForGood,
 }
 
 /// Money that went back, as told.
@@ -65,6 +103,9 @@ pub struct ToldRefund {
     pub refund: Option<String>,
     /// Minor units; `None`: all of it.
     pub amount: Option<i64>,
+    pub sum: Sum,
+    /// Other names of its payment.
+    pub payment: Vec<String>,
     pub reason: String,
     pub at: Option<Millis>,
 }
@@ -152,14 +193,32 @@ impl ToldLead {
             }
             let (token, cookie) = (reader.text("token"), reader.text("cookie"));
             let (partner, at) = (reader.optional_code("partner"), time(reader));
-            Some(ToldLead { program: program?, person, token, cookie, partner, metadata, at })
+            Some(ToldLead { name: None, program: program?, person, token, cookie, partner, metadata, at })
         })
     }
 }
 
+impl ToldLead {
+    /// The same for each time this lead is told, where it has a name.
+    pub(super) fn id(&self) -> Option<FactId> {
+        self.name.as_ref().map(|name| named(&format!("lead|{}|{name}", self.program)))
+    }
+}
+
 impl ToldConversion {
-    pub const FIELDS: &'static [&'static str] =
-        &["referral", "email", "external_id", "token", "program", "event", "amount", "currency", "invoice_id", "at"];
+    pub const FIELDS: &'static [&'static str] = &[
+        "referral",
+        "email",
+        "external_id",
+        "token",
+        "program",
+        "event",
+        "amount",
+        "currency",
+        "invoice_id",
+        "payment_fingerprint",
+        "at",
+    ];
 
     pub fn read(object: Map<String, Value>, source: &str) -> Result<ToldConversion, Vec<Mistake>> {
         whole(object, Self::FIELDS, |reader| {
@@ -190,6 +249,7 @@ impl ToldConversion {
                 money: money(reader),
                 invoice: name(reader, "invoice_id"),
                 source: source.to_owned(),
+                further: Further { fingerprint: name(reader, "payment_fingerprint"), ..Further::default() },
                 at: time(reader),
                 whose: whose?,
             })
@@ -215,6 +275,8 @@ impl ToldRefund {
             Some(ToldRefund {
                 refund: name(reader, "refund_id"),
                 amount: amount.and_then(|amount| i64::try_from(amount).ok()),
+                sum: Sum::One,
+                payment: Vec::new(),
                 reason: reader.line("reason", NAME_MAX_CHARS),
                 at: time(reader),
                 invoice: invoice?,
@@ -224,15 +286,22 @@ impl ToldRefund {
 
     /// The same for each time this refund is told.
     pub(super) fn id(&self) -> FactId {
-        let text = format!("refund|{}|{}", self.invoice, self.refund.as_deref().unwrap_or_default());
-        let mut id = [0; 16];
-        id.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
-        FactId(id)
+        let name = self.refund.as_deref().unwrap_or_default();
+        // By then another name of the payment may be the one that it goes by.
+        let invoice = if self.payment.is_empty() { self.invoice.as_str() } else { "" };
+        named(&format!("refund|{invoice}|{name}"))
     }
 
     pub(super) fn digest(&self) -> String {
         digest(&format!("{:?}|{:?}", self.invoice, self.amount))
     }
+}
+
+/// The id of a fact that its teller has named.
+fn named(text: &str) -> FactId {
+    let mut id = [0; 16];
+    id.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
+    FactId(id)
 }
 
 /// Of a text, in 32 hexadecimal digits.

@@ -106,6 +106,9 @@ metrics! {
     ERASED_ROWS = "fingerpost_erased_events_total", "Rows of events that lost what pointed to a person.";
     EXPIRED = "fingerpost_expired_rows_total", "What the retention took away, by kind.";
     RETENTION_AT = "fingerpost_retention_last_sweep_timestamp_seconds", "When the retention last went through everything, seconds since 1970.";
+    // inbound
+    INBOUND_EVENTS = "fingerpost_inbound_events_total", "Events that webhooks of others brought, by result: applied, again, ignored, refused, unsigned.";
+    FORM_LEADS = "fingerpost_form_leads_total", "Leads that forms sent, by result: taken, refused, limited.";
     // process
     READINESS = "fingerpost_readiness", "1 for the state that a part of /readyz is in, 0 for the other states.";
     DISK_BYTES = "fingerpost_disk_bytes", "Size of the file system that holds the data folder.";

@@ -177,14 +177,26 @@ impl Writing {
             self.run_over(sql, &[], &terms.contacts).await?;
         }
         // Its invoice stays: it makes a repetition harmless, and is in the business's own books. The digest is of the name, too.
-        let told =
-            "UPDATE conversions SET told_as = $1, digest = $1 WHERE told_by <> 'referral' AND contact IN ({list})";
-        self.run_over(told, &[ERASED], &terms.contacts).await?;
-        self.run_over("UPDATE conversions SET digest = $1 WHERE contact IN ({list})", &[ERASED], &terms.contacts)
-            .await?;
+        for sql in [
+            // A payment's hash is of the person's card.
+            "UPDATE payment_names SET payment = NULL WHERE payment IN (SELECT payment FROM conversions WHERE contact IN ({list}))",
+            "DELETE FROM conversion_names WHERE conversion IN (SELECT id FROM conversions WHERE contact IN ({list}))",
+        ] {
+            self.run_over(sql, &[], &terms.contacts).await?;
+        }
+        for sql in [
+            "UPDATE conversions SET told_by = $1, told_as = $1 WHERE told_by <> 'referral' AND contact IN ({list})",
+            "UPDATE conversions SET digest = $1, payment = NULL WHERE contact IN ({list})",
+        ] {
+            self.run_over(sql, &[ERASED], &terms.contacts).await?;
+        }
         for (kind, names) in [("email", &terms.emails), ("external", &terms.externals), ("click", &terms.clicks)] {
-            let waiting = "UPDATE conversions SET told_as = $1, digest = $1 WHERE told_by = $2 AND told_as IN ({list})";
+            let waiting = "UPDATE conversions SET told_by = $1, told_as = $1, digest = $1 \
+                           WHERE told_by = $2 AND told_as IN ({list})";
             self.run_over(waiting, &[ERASED, kind], names).await?;
+            let named = "DELETE FROM conversion_names WHERE conversion IN (SELECT conversion FROM conversion_names \
+                         WHERE kind = $1 AND value IN ({list}))";
+            self.run_over(named, &[kind], names).await?;
         }
         Ok(())
     }

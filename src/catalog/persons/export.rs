@@ -107,7 +107,11 @@ impl Catalog {
                 row.text(&format!("%{}%", escape_like(&text.to_lowercase())));
                 conditions.push(format!("lower({{text}}) LIKE ${} ESCAPE '\\'", row.len()));
             }
-            let texts: &[&str] = if *section == "deliveries" { &["o.body", "d.answer"] } else { &["body"] };
+            let texts: &[&str] = match *section {
+                "deliveries" => &["o.body", "d.answer"],
+                "uploads" => &["cells", "reason"],
+                _ => &["body"],
+            };
             let all: Vec<String> = texts.iter().map(|text| conditions.join(" OR ").replace("{text}", text)).collect();
             let sql = format!("{sql} AND ({}) ORDER BY 1, 2 LIMIT {}", all.join(" OR "), PERSON_ROWS_MAX + 1);
             let rows = self.rows(sqlx::query_with(AssertSqlSafe(sql), row.arguments)).await?;
@@ -140,6 +144,12 @@ const SECTIONS: &[(&str, &str)] = &[
         "SELECT id, invoice, contact, told_by, told_as, program, event, amount, currency, source, at_ms, told_ms \
          FROM conversions WHERE contact IN ({contacts}) OR (told_by = 'email' AND told_as IN ({emails})) \
          OR (told_by = 'external' AND told_as IN ({externals})) ORDER BY at_ms, id",
+    ),
+    (
+        "conversion_names",
+        "SELECT conversion, place, kind, value FROM conversion_names WHERE conversion IN (SELECT id FROM conversions \
+         WHERE contact IN ({contacts})) OR (kind = 'email' AND value IN ({emails})) \
+         OR (kind = 'external' AND value IN ({externals})) ORDER BY conversion, place, kind, value",
     ),
     (
         "refunds",
@@ -183,6 +193,7 @@ const SEARCHED: &[(&str, &str)] = &[
         "SELECT d.webhook, d.number, d.seq, d.kind, d.attempt, d.at_ms, d.result, d.status, d.error, d.answer, o.body \
          FROM webhook_deliveries AS d LEFT JOIN outbox AS o ON o.seq = d.seq WHERE 1 = 1",
     ),
+    ("uploads", "SELECT upload, line, reason, cells AS body FROM upload_refused WHERE 1 = 1"),
     ("answers", "SELECT scope, token, status, body, at_ms FROM answers WHERE 1 = 1"),
 ];
 

@@ -15,7 +15,7 @@
 //! | `export` | everything that is kept about somebody |
 //! | `erase` | what goes at once |
 //! | `terms` | what is looked for in texts |
-//! | `work` | what is gone through afterwards: mails, the outbox, deliveries, answers, the event store |
+//! | `work` `files` | what is gone through afterwards: mails, the outbox, deliveries, answers, uploaded files, the event store |
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -27,6 +27,7 @@ use crate::core::time::Millis;
 
 mod erase;
 mod export;
+mod files;
 mod terms;
 mod work;
 

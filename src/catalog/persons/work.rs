@@ -1,7 +1,7 @@
 //! What is gone through afterwards. Each step looks at some rows of a place, takes the person out of them, and is committed with
 //! how far it came, under the condition that nobody else was faster: so any process may work, and a kill costs one step.
 //!
-//! Who adds a place where persons are named (a table of uploads, say) adds its name to [`PLACES`] and its step here.
+//! Who adds a place where persons are named adds its name to [`PLACES`] and its step here, or to `files` for uploaded ones.
 
 use data_encoding::BASE64;
 use prost::Message;
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// In the order in which they are gone through. The last one is the event store.
-pub(super) const PLACES: &[&str] = &["mails", "outbox", "deliveries", "answers", EVENTS];
+pub(super) const PLACES: &[&str] = &["mails", "outbox", "deliveries", "answers", "uploads", "refused_lines", EVENTS];
 const EVENTS: &str = "events";
 /// The event store is away: it is tried again after that long.
 const RETRY_MS: i64 = 5 * SECOND_MS;
@@ -78,25 +78,25 @@ impl Erasing {
 
 /// What a step found: how many rows it looked at, where it ended, and what is to be done.
 #[derive(Debug, Default)]
-struct Step {
-    position: Option<String>,
-    changes: Vec<Edit>,
+pub(super) struct Step {
+    pub(super) position: Option<String>,
+    pub(super) changes: Vec<Edit>,
 }
 
 /// A statement over one row: texts and numbers in the order of its parameters.
 #[derive(Debug)]
-struct Edit {
-    sql: &'static str,
-    values: Vec<Bound>,
+pub(super) struct Edit {
+    pub(super) sql: &'static str,
+    pub(super) values: Vec<Bound>,
 }
 
 #[derive(Debug)]
-enum Bound {
+pub(super) enum Bound {
     Text(Option<String>),
     Number(i64),
 }
 
-fn text(value: impl Into<String>) -> Bound {
+pub(super) fn text(value: impl Into<String>) -> Bound {
     Bound::Text(Some(value.into()))
 }
 
@@ -137,6 +137,8 @@ impl Catalog {
             "outbox" => self.step_outbox(&erasing).await?,
             "deliveries" => self.step_deliveries(&erasing).await?,
             "answers" => self.step_answers(&erasing).await?,
+            "uploads" => self.step_uploads(&erasing).await?,
+            "refused_lines" => self.step_refused_lines(&erasing).await?,
             other => return Err(CatalogError::Corrupt(format!("an erasure has no place `{other}`"))),
         };
         erasing.count(step.changes.len() as u64);

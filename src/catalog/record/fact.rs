@@ -27,6 +27,8 @@ pub enum Told {
 
 #[derive(Clone, Debug)]
 pub struct LeadRow {
+    /// Where it was told under a name: the same for each time it is told.
+    pub id: Option<FactId>,
     pub program: Code,
     pub contact: ContactId,
     pub click: Option<EventId>,
@@ -54,6 +56,10 @@ pub struct ConversionRow {
     pub source: String,
     /// Of everything that was told.
     pub digest: String,
+    /// Keyed hash of the card's fingerprint.
+    pub payment: Option<String>,
+    /// Whose word counts where several tell it: the highest one's.
+    pub standing: i64,
     pub at: Millis,
 }
 
@@ -69,6 +75,9 @@ pub struct RefundRow {
     pub at: Millis,
 }
 
+/// Digest of a refund that is what it is for good, whatever else is told of it.
+pub const FOR_GOOD: &str = "for good";
+
 #[derive(Clone, Debug)]
 pub struct RulingRow {
     pub program: Code,
@@ -80,7 +89,10 @@ pub struct RulingRow {
 
 impl Recording {
     pub async fn lead(&mut self, lead: &LeadRow) -> Result<FactId, CatalogError> {
-        let id = self.fresh_id()?;
+        let id = match lead.id {
+            Some(id) => id,
+            None => self.fresh_id()?,
+        };
         let credited = serde_json::to_string(&lead.credited).unwrap_or_default();
         sqlx::query(
             "INSERT INTO leads (id, program, contact, click, metadata, credited, decision, at_ms, told_ms) \
@@ -156,7 +168,8 @@ impl Recording {
         let id = self.fresh_id()?;
         sqlx::query(
             "INSERT INTO conversions (id, invoice, contact, told_by, told_as, program, event, amount, currency, source, \
-             digest, at_ms, told_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             digest, at_ms, told_ms, payment, standing) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         )
         .bind(id.to_string())
         .bind(told.invoice.clone())
@@ -171,6 +184,8 @@ impl Recording {
         .bind(told.digest.clone())
         .bind(told.at.0)
         .bind(self.now().0)
+        .bind(told.payment.clone())
+        .bind(told.standing)
         .execute(&mut *self.writing.tx)
         .await?;
         Ok(Told::New(id))
@@ -197,6 +212,44 @@ impl Recording {
         .execute(&mut *self.writing.tx)
         .await?;
         Ok(Told::New(told.id))
+    }
+
+    /// A lead that was told under a name before: whose it is, and its decision as JSON.
+    pub async fn lead_by_id(&mut self, lead: FactId) -> Result<Option<(ContactId, String)>, CatalogError> {
+        let row = sqlx::query("SELECT contact, decision FROM leads WHERE id = $1")
+            .bind(lead.to_string())
+            .fetch_optional(&mut *self.writing.tx)
+            .await?;
+        row.map(|row| Ok((id(&row, 0)?, row.try_get(1)?))).transpose()
+    }
+
+    /// A refund that is told as a growing sum, or for good whatever else was told: it replaces what was told under its name.
+    /// Whether that changes anything.
+    pub async fn refund_in_all(&mut self, told: &RefundRow, for_good: bool) -> Result<bool, CatalogError> {
+        let row = sqlx::query("SELECT amount, digest FROM refunds WHERE id = $1")
+            .bind(told.id.to_string())
+            .fetch_optional(&mut *self.writing.tx)
+            .await?;
+        let Some(row) = row else {
+            self.refund(told).await?;
+            return Ok(true);
+        };
+        let (before, digest): (Option<i64>, &str) = (row.try_get(0)?, row.try_get(1)?);
+        let grows = match (before, told.amount) {
+            _ if digest == FOR_GOOD => false,
+            _ if for_good => true,
+            (Some(before), Some(amount)) => amount > before,
+            (before, _) => before.is_some(),
+        };
+        if grows {
+            sqlx::query("UPDATE refunds SET amount = $2, digest = $3 WHERE id = $1")
+                .bind(told.id.to_string())
+                .bind(told.amount)
+                .bind(told.digest.clone())
+                .execute(&mut *self.writing.tx)
+                .await?;
+        }
+        Ok(grows)
     }
 
     /// Whose conversion has this invoice; `None`: there is none, or nobody knows whose.

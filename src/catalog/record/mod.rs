@@ -8,6 +8,9 @@
 //! |---|---|
 //! | `contact` | people: found by what they are known by, and made one when two turn out to be |
 //! | `fact` | leads, conversions, refunds, rulings |
+//! | `names` | people and payments that others call by several names |
+//! | `history` | conversions and refunds that others were told of |
+//! | `inbound` | events of others that had their effect |
 //! | `followed` | referrals and rewards |
 //! | `notice` | rewards that were told by mail |
 //! | `answer` | answers under an Idempotency-Key |
@@ -28,14 +31,20 @@ mod answer;
 mod contact;
 mod fact;
 mod followed;
+mod history;
+mod inbound;
 mod look;
+mod names;
 mod notice;
 
 pub use answer::{Answer, Answered};
 pub use contact::{Contact, ContactId, Known, Person};
-pub use fact::{ConversionRow, LeadRow, RefundRow, RulingRow, Told};
+pub use fact::{ConversionRow, FOR_GOOD, LeadRow, RefundRow, RulingRow, Told};
 pub use followed::{ReferralRow, RewardRow};
+pub use history::{UntoldConversion, UntoldRefund};
+pub use inbound::Inbound;
 pub use look::{ReferralView, RewardQuery};
+pub use names::{Name, NameKind};
 
 /// Takes the place of a digest, and of a name by which somebody was told, when the person is erased. Whatever is told under such
 /// a name again is the same.
@@ -44,7 +53,7 @@ pub(super) const ERASED: &str = "erased";
 /// One transaction of the record. Dropping it takes everything back.
 #[derive(Debug)]
 pub struct Recording {
-    writing: Writing,
+    pub(super) writing: Writing,
     /// Rewards that became due or were issued by themselves.
     due: Vec<FactId>,
 }

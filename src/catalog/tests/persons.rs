@@ -77,6 +77,8 @@ async fn known_everywhere(fixture: &Fixture) {
         event: "sale".to_owned(),
         money: Some(Money::new(500, "EUR".parse().unwrap())),
         source: "api".to_owned(),
+        payment: Some("card-hash".to_owned()),
+        standing: 9,
         digest: "d".to_owned(),
         at: NOON,
     };
@@ -86,7 +88,17 @@ async fn known_everywhere(fixture: &Fixture) {
     record.keep_answer("leads", "key-1", "d1", &answer).await.unwrap();
     record.keep_answer("leads", ADDRESS, "d1", &Answer { status: 201, body: "{}".to_owned() }).await.unwrap();
     record.commit().await.unwrap();
+    let header = ["email".to_owned(), "first_name".to_owned()];
+    let body = "email,first_name\njoann@home.example,Jo\nann@home.example,Annabel\n";
+    let upload = catalog.create_upload(crate::catalog::uploads::UploadKind::Leads, &header, body, 17).await.unwrap();
     let mut tx = catalog.writing().await.unwrap();
+    for sql in [
+        "INSERT INTO upload_refused (upload, line, reason, cells) VALUES ($1, 3, 'bad', '[\"ann@home.example\",\"Annabel\"]')",
+        "INSERT INTO conversion_names (conversion, place, kind, value) SELECT id, 1, 'customer', 'cus_' || substr($1, 1, 3) \
+         FROM conversions WHERE contact IS NOT NULL ON CONFLICT DO NOTHING",
+    ] {
+        sqlx::query(sql).bind(upload.id.clone()).execute(&mut *tx).await.unwrap();
+    }
     let sql = "UPDATE leads SET click = $1, metadata = '{\"phone\":\"555\"}', decision = $2, credited = $3";
     sqlx::query(sql)
         .bind(CLICK.to_string())
@@ -171,12 +183,21 @@ async fn an_export_has_everything_and_an_erasure_leaves_nothing_that_points_to_t
     catalog.erased_events(erasing, (3, true), &[], "visitors:9:9".to_owned()).await.unwrap();
     let complete = catalog.erasure(&erasure.id).await.unwrap();
     assert_eq!((complete.state, complete.problem), (ErasureState::Complete, None));
-    let progress = json!({"mails": 1, "outbox": 1, "deliveries": 0, "answers": 2, "events": 3});
+    let progress = json!({"mails": 1, "outbox": 1, "deliveries": 0, "answers": 2, "uploads": 1, "refused_lines": 1,
+        "events": 3});
     assert_eq!(Value::Object(complete.progress), progress);
 
     let text = all_text(catalog).await.to_lowercase();
-    for gone in [" ann@home", "\"ann@home", "\"555\"", "ann other", &CLICK.to_string(), &VisitorId([3; 16]).to_string()]
-    {
+    for gone in [
+        " ann@home",
+        "\"ann@home",
+        "\"555\"",
+        "ann other",
+        "annabel",
+        "cus_",
+        &CLICK.to_string(),
+        &VisitorId([3; 16]).to_string(),
+    ] {
         assert!(!text.contains(gone), "{gone} in\n{text}");
     }
     assert!(text.contains("joann@home.example") && text.contains("ops@shop.example"), "others stay\n{text}");
@@ -211,6 +232,8 @@ async fn an_export_has_everything_and_an_erasure_leaves_nothing_that_points_to_t
         event: "sale".to_owned(),
         money: None,
         source: "api".to_owned(),
+        payment: Some("card-hash".to_owned()),
+        standing: 9,
         digest: "whatever".to_owned(),
         at: NOON,
     };
@@ -325,6 +348,7 @@ async fn what_has_had_its_time_goes_in_steps_and_a_lead_that_led_to_nothing_has_
     let person = Person { email: Some("nothing@home.example".to_owned()), ..Person::default() };
     let (contact, _) = record.contact(&person).await.unwrap();
     let lead = crate::catalog::record::LeadRow {
+        id: None,
         program: "spring".parse().unwrap(),
         contact,
         click: None,

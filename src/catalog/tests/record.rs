@@ -3,7 +3,8 @@
 use super::*;
 use crate::{
     catalog::record::{
-        Answer, Answered, ConversionRow, Known, LeadRow, Person, ReferralRow, RefundRow, RewardRow, RulingRow, Told,
+        Answer, Answered, ConversionRow, Inbound, Known, LeadRow, Name, NameKind, Person, ReferralRow, RefundRow,
+        RewardRow, RulingRow, Told,
     },
     core::{
         code::Code,
@@ -31,6 +32,7 @@ pub(super) async fn fill(catalog: &Catalog) {
     record.bind_visitor(contact, VisitorId([3; 16])).await.unwrap();
     let credited = Credited { partner: code("abc123"), link: Some(code("haircare")), ad: None, click: None };
     let lead = LeadRow {
+        id: None,
         program: code("spring"),
         contact,
         click: None,
@@ -50,10 +52,18 @@ pub(super) async fn fill(catalog: &Catalog) {
         money: Some(Money::new(999, "EUR".parse().unwrap())),
         source: "api".to_owned(),
         digest: "d".to_owned(),
+        payment: Some("hash".to_owned()),
+        standing: 9,
         at: NOON,
     };
     let Told::New(cause) = record.conversion(&sale).await.unwrap() else { panic!("it is new") };
     assert_eq!(record.conversion(&sale).await.unwrap(), Told::Again(cause));
+    let email = Name { place: 2, kind: NameKind::Email, value: "ann@home.example".to_owned() };
+    record.add_names(cause, &[email]).await.unwrap();
+    record.one_payment(&["pi_1".to_owned(), "in_1".to_owned()], Some("hash")).await.unwrap();
+    let event = Inbound { endpoint: "stripe", event: "evt_1", kind: "invoice.paid", ignored: false };
+    assert!(record.first_time(event).await.unwrap() && !record.first_time(event).await.unwrap());
+    record.fact_told(cause, &code("spring"), None).await.unwrap();
     let other = ConversionRow { digest: "e".to_owned(), ..sale };
     assert_eq!(record.conversion(&other).await.unwrap(), Told::Otherwise(cause));
     let refund = RefundRow {
@@ -116,6 +126,25 @@ pub(super) async fn fill(catalog: &Catalog) {
     assert_eq!(record.answered("leads", "k", "e").await.unwrap(), Answered::Otherwise(answer));
     assert_eq!(record.answered("refunds", "k", "d").await.unwrap(), Answered::No);
     record.commit().await.unwrap();
+    let secret = crate::config::secret::Secret::new("whsec_1");
+    catalog.put_inbound(&code("stripe"), "stripe", &json!({}), Some(&[secret])).await.unwrap();
+    let kind = uploads::UploadKind::Leads;
+    let file = "email\nno\n";
+    let upload = catalog.create_upload(kind, &["email".to_owned()], file, 6).await.unwrap();
+    let mut record = catalog.record().await.unwrap();
+    let refused = uploads::RefusedLine { line: 2, reason: "email".to_owned(), cells: vec!["no".to_owned()] };
+    let step = uploads::UploadStep {
+        from: 6,
+        to: 9,
+        line: 3,
+        refused: vec![refused.clone()],
+        done: true,
+        ..Default::default()
+    };
+    assert!(record.upload_step(&upload.id, &step).await.unwrap());
+    assert!(!record.upload_step(&upload.id, &step).await.unwrap(), "somebody has done it");
+    record.commit().await.unwrap();
+    assert_eq!(catalog.refused_lines(&upload.id).await.unwrap(), (vec!["email".to_owned()], vec![refused]));
 }
 
 #[tokio::test]

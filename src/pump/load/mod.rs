@@ -55,7 +55,7 @@ use work::{Done, Work};
 
 use super::backoff::Backoff;
 use crate::{
-    core::limits::{FLUSH_TIMEOUT, RETRY_MAX, RETRY_MIN},
+    core::limits::{FLUSH_TIMEOUT, RETRY_MAX, RETRY_MIN, SOURCE_RETRY_MAX},
     io::clock::Clock,
     store::{Happened, RangeSink, Source, SourceError},
     telemetry::{
@@ -148,7 +148,7 @@ impl Loader {
         let (work, options) = (Work::new(&self, done), self.options);
         begin_metrics();
         let running = Running {
-            backoff: Backoff::new(options.retry, options.seed),
+            backoff: Backoff::new((options.retry.0, options.retry.1.min(SOURCE_RETRY_MAX)), options.seed),
             loader: self,
             partitions: BTreeMap::new(),
             work,
@@ -405,6 +405,8 @@ impl Running {
         };
         if self.backoff.tries() <= 1 {
             tracing::warn!(%error, "the source does not give events");
+        } else {
+            tracing::debug!(%error, "the source does not give events");
         }
         self.loader.health.set(SOURCE, State::Degraded, error.to_string());
         self.work.wait(wait, stop);

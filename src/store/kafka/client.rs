@@ -201,6 +201,10 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        // That everything was read is told the same way.
+        if code == RDKafkaErrorCode::PartitionEOF {
+            return;
+        }
         tracing::debug!(target: "librdkafka", ?code, "{reason}");
         let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
         // That all brokers are down says less than why.

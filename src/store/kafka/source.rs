@@ -161,14 +161,15 @@ impl Source for KafkaSource {
     ) -> Result<(), SourceError> {
         let deadline = Instant::now() + patience;
         let mut left = patience;
+        let mut problem = None;
         for _ in 0..events {
-            let mut problem = None;
             let polled = self.consumer.poll(left);
             let nothing = polled.is_none();
             match polled {
                 None => {}
                 // A message of a partition that is not told of yet is read again when it is: whoever is told seeks.
                 Some(Ok(message)) if self.ours.contains(&message.partition()) => {
+                    problem = None;
                     let (partition, offset) = (number(message.partition()), unsigned(message.offset()));
                     tell(Happened::Record { partition, offset, body: message.payload().unwrap_or_default() });
                 }
@@ -177,20 +178,18 @@ impl Source for KafkaSource {
                     tell(Happened::End { partition: number(partition) });
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {}
+                // The library goes on by itself, and says so with each of its tries: what waits behind is heard first.
                 Some(Err(found)) => problem = Some(found),
             }
             if self.tell_changes(tell)? {
                 return Ok(());
-            }
-            if let Some(problem) = problem {
-                return Err(self.wrong("reading events", &problem));
             }
             left = deadline.saturating_duration_since(Instant::now());
             if nothing || left.is_zero() {
                 break;
             }
         }
-        Ok(())
+        problem.map_or(Ok(()), |problem| Err(self.wrong("reading events", &problem)))
     }
 
     fn seek(&mut self, partition: u32, offset: u64) -> Result<(), SourceError> {
