@@ -43,6 +43,7 @@ mod click_limits;
 mod demo;
 mod erasures;
 mod handed;
+mod history;
 pub(crate) mod keys;
 mod lanes;
 pub(crate) mod load;
@@ -190,6 +191,7 @@ async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Re
         owned("ops listener", serve_http(ops, ops_router, stop.clone()), &stop, &ended),
         owned("catalog follower", follower.run(stop.clone()), &stop, &ended),
         owned("due rewards", release::follow(catalog.clone(), desk.clone(), stop.clone()), &stop, &ended),
+        owned("changed terms", history::follow(desk.clone(), Arc::clone(&reports), stop.clone()), &stop, &ended),
         owned("uploads", uploads::follow(desk.clone(), stop.clone()), &stop, &ended),
         owned("erasures", erasures::follow(catalog.clone(), Arc::clone(&keeper), stop.clone()), &stop, &ended),
         owned("retention", sweeper.run(stop.clone()), &stop, &ended),

@@ -161,10 +161,10 @@ fn export_and_import_lose_nothing() {
     let from = Shell::new();
     from.import(
         "programs",
-        "code,name,status,attribution,window_days,domain,credit,qualification,rewards,parent_shares,notify\n\
-         spring,'=1+1,paused,first_touch,30,shop.example,latest,\"{\"\"on\"\":\"\"lead\"\"}\",\
+        "code,name,status,attribution,window_days,domain,origins,credit,qualification,rewards,parent_shares,review,notify\n\
+         spring,'=1+1,paused,first_touch,30,shop.example,https://shop.example;http://a.example:8080,latest,\"{\"\"on\"\":\"\"lead\"\"}\",\
          \"[{\"\"code\"\":\"\"r\"\",\"\"to\"\":\"\"both\"\",\"\"on\"\":\"\"lead\"\",\"\"value\"\":{\"\"gift\"\":\"\"a mug\"\"},\"\"hold_days\"\":3,\"\"auto_issue\"\":false}]\",\
-         \"[1000,500]\",\"{\"\"addresses\"\":[\"\"ops@shop.example\"\"],\"\"partner\"\":true,\"\"subject\"\":\"\"\"\",\"\"text\"\":\"\"{amount}\"\"}\"\nvip,,,,,,,,,,\n",
+         \"[1000,500]\",\"{\"\"hold_from\"\":50}\",\"{\"\"addresses\"\":[\"\"ops@shop.example\"\"],\"\"partner\"\":true,\"\"subject\"\":\"\"\"\",\"\"text\"\":\"\"{amount}\"\"}\"\nvip,,,,,,,,,,,,\n",
     );
     from.import(
         "partners",
@@ -184,7 +184,12 @@ fn export_and_import_lose_nothing() {
     from.import("share-links", "slug,link,partner,ad\nshort,hair,p1,site\n,plain,p2,\n");
 
     let programs = from.export("programs");
-    for cell in ["\nspring,'=1+1,paused,first_touch,30,shop.example,latest,", "\"\"a mug\"\"", "\"[1000,500]\""] {
+    for cell in [
+        "\nspring,'=1+1,paused,first_touch,30,shop.example,https://shop.example;http://a.example:8080,latest,",
+        "\"\"a mug\"\"",
+        "\"[1000,500]\"",
+        "\"\"hold_from\"\":50",
+    ] {
         assert!(programs.contains(cell), "{cell} in {programs}");
     }
     assert!(from.export("partners").contains("'-2") && from.export("partners").contains("'@ann"));

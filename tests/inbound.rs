@@ -162,6 +162,7 @@ fn a_webhook_with_a_mapping_is_tried_and_then_believed() {
         (json!({"kind": "stripe"}), "secrets"),
         (json!({"kind": "stripe", "secrets": ["short"]}), "secrets"),
         (json!({"kind": "stripe", "secrets": [SECRET], "settings": {"porgram": "spring"}}), "settings"),
+        (json!({"kind": "stripe", "secrets": [SECRET], "settings": {"program": "nope"}}), "settings.program"),
     ] {
         let answer = business.call("PUT", "/v1/inbound/wrong", &door);
         assert_eq!(
@@ -206,6 +207,9 @@ fn a_form_sends_leads_from_allowed_pages_and_nothing_of_them_is_in_the_journal()
         (unknown.header("access-control-allow-credentials"), unknown.header("vary")),
         (Some("true"), Some("Origin"))
     );
+    let slash =
+        send(edge, "/e/", &[("Origin", "https://shop.example")], lead("ann@home.example").to_string().as_bytes());
+    assert_eq!(slash.status, 202, "{}", slash.text());
     let known = from("https://shop.example", &lead("ann@home.example"));
     let head =
         |answer: &Response| answer.headers.iter().filter(|(name, _)| name != "date").cloned().collect::<Vec<_>>();

@@ -51,6 +51,8 @@ struct NewLead {
     cookie: Option<String>,
     /// A partner's code that the person gave.
     partner: Option<String>,
+    /// The visitor's IP address, where your server sees it. Only its network (/24 or /48) is kept, for review.
+    ip: Option<String>,
     /// What you want to keep with it.
     metadata: Option<serde_json::Map<String, serde_json::Value>>,
     /// When it happened (RFC 3339); now where it is not given.

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use super::{ApiState, ClientAddress, Problem};
 use crate::{
     catalog::{CatalogError, Mistake, Program},
-    core::cookie,
+    core::{cookie, net},
     referral::told::ToldLead,
     telemetry::names,
 };
@@ -130,7 +130,9 @@ async fn take(
         return Err(Refused::Wrong(Problem::invalid(mistakes)));
     }
     let cookie = if private { None } else { visitor_cookie(headers) };
-    let told = ToldLead { cookie, ..told };
+    // Review looks for bursts from one network.
+    let network = client.filter(|_| !private).map(|ClientAddress(client)| net::network(client));
+    let told = ToldLead { cookie, network, ..told };
     state.desk.lead(&told, None).await.map_err(|error| Refused::Wrong(error.into()))?;
     Ok(())
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     catalog::{
-        CatalogError, Mistake, Page,
+        CatalogError, Mistake, Page, Program,
         inbound::{InboundDoor, InboundKeys},
     },
     config::secret::Secret,
@@ -128,6 +128,12 @@ async fn put(State(state): State<ApiState>, Path(name): Path<String>, body: Obje
     let name: Code =
         name.parse().map_err(|problem| Problem::invalid(vec![Mistake::new("name", format!("`{name}` {problem}"))]))?;
     let (door, secrets) = read(body.0).map_err(Problem::invalid)?;
+    if let Some((field, program)) = door.program()
+        && !is_program(&state, &program).await?
+    {
+        // Nobody would see it: the sender's tries would fail for days.
+        return Err(Problem::invalid(vec![Mistake::new(field, format!("there is no program `{program}`"))]));
+    }
     let known = match state.catalog.inbound(&name).await {
         Ok(_) => true,
         Err(CatalogError::NotFound { .. }) => false,
@@ -140,6 +146,15 @@ async fn put(State(state): State<ApiState>, Path(name): Path<String>, body: Obje
     let (door, created) = state.catalog.put_inbound(&name, door.kind(), &door.settings(), secrets.as_deref()).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(door)).into_response())
+}
+
+async fn is_program(state: &ApiState, text: &str) -> Result<bool, Problem> {
+    let Ok(code) = text.parse::<Code>() else { return Ok(false) };
+    match state.catalog.get::<Program>(&[code.as_str()]).await {
+        Ok(_) => Ok(true),
+        Err(CatalogError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn read(mut body: Map<String, Value>) -> Result<(Door, Option<Vec<Secret>>), Vec<Mistake>> {

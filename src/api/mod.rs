@@ -47,6 +47,7 @@ mod problem;
 mod programs;
 mod referrals;
 mod reports;
+mod review;
 mod rewards;
 mod share_links;
 mod since;
@@ -107,7 +108,7 @@ impl std::fmt::Debug for ApiState {
     security(("token" = [])),
     tags(
         (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "referrals"),
-        (name = "rewards"), (name = "reports"), (name = "webhooks"), (name = "persons"), (name = "audit"),
+        (name = "rewards"), (name = "review"), (name = "reports"), (name = "webhooks"), (name = "persons"), (name = "audit"),
         (name = "inbound"), (name = "uploads"),
     )
 )]
@@ -130,6 +131,7 @@ fn resources(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(facts::routes())
         .merge(referrals::routes())
         .merge(rewards::routes())
+        .merge(review::routes())
         .merge(reports::routes().route_layer(middleware::from_fn_with_state(state.clone(), since::say)))
         .merge(webhooks::routes())
         .merge(audit::routes())

@@ -59,7 +59,7 @@ struct Explained {
 /// What to note with a ruling.
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the body in OpenAPI")]
-struct Note {
+pub(super) struct Note {
     note: Option<String>,
 }
 
@@ -126,7 +126,12 @@ async fn reject(
     rule(&state, &text, Verdict::Reject, body).await
 }
 
-async fn rule(state: &ApiState, text: &str, verdict: Verdict, body: Object) -> Result<Json<ReferralRow>, Problem> {
+pub(super) async fn rule(
+    state: &ApiState,
+    text: &str,
+    verdict: Verdict,
+    body: Object,
+) -> Result<Json<ReferralRow>, Problem> {
     let mut mistakes = Vec::new();
     let mut note = String::new();
     for (field, value) in body.0 {

@@ -78,8 +78,8 @@ async fn create(
     if file.contains('\0') {
         return Err(wrong(Mistake::new("body", "holds a NUL: this is no CSV, or not in UTF-8")));
     }
-    let upload::Beginning { header, position } = upload::begin(kind, file).map_err(wrong)?;
-    let created = state.catalog.create_upload(kind, &header, file, position).await?;
+    let upload::Beginning { header, position, line } = upload::begin(kind, file).map_err(wrong)?;
+    let created = state.catalog.create_upload(kind, &header, file, (position, line)).await?;
     let location = HeaderValue::from_str(&format!("/v1/uploads/{}", created.id));
     let mut response = (StatusCode::ACCEPTED, Json(created)).into_response();
     if let Ok(location) = location {

@@ -12,6 +12,7 @@ use crate::core::{
     limits::{NAME_MAX_CHARS, ORIGINS_MAX, WINDOW_MAX_DAYS},
     notify::Notify,
     program::{Attribution, Status, WINDOW_DAYS},
+    review::Review,
     terms::{self, Credit, Qualification, RewardRule},
     time::Millis,
 };
@@ -48,6 +49,9 @@ pub struct Program {
     /// What a partner's parent gets of the partner's rewards, its parent, and so on: basis points, at most three levels.
     #[schema(required = false)]
     pub parent_shares: Vec<u32>,
+    /// What makes a referral doubtful, and from when on somebody looks at it first.
+    #[schema(required = false)]
+    pub review: Review,
     /// Who is mailed when a reward is due.
     #[schema(required = false)]
     pub notify: Notify,
@@ -71,6 +75,7 @@ impl Entity for Program {
         "qualification",
         "rewards",
         "parent_shares",
+        "review",
         "notify",
     ];
     const COLUMNS: &'static [&'static str] = Self::FIELDS;
@@ -90,6 +95,7 @@ impl Entity for Program {
             qualification: reader.json("qualification"),
             rewards: reader.json("rewards"),
             parent_shares: reader.json("parent_shares"),
+            review: reader.json("review"),
             notify: reader.json("notify"),
             created_at: Millis(0),
             updated_at: Millis(0),
@@ -98,6 +104,7 @@ impl Entity for Program {
             ("qualification", program.qualification.check()),
             ("rewards", terms::check_rewards(&program.rewards)),
             ("parent_shares", terms::check_parent_shares(&program.parent_shares)),
+            ("review", program.review.check()),
         ] {
             if let Err(error) = checked {
                 reader.mistake(format!("{field}{}", error.field), error.problem);
@@ -121,6 +128,7 @@ impl Entity for Program {
         row.text(&serde_json::to_string(&self.qualification).unwrap_or_default());
         row.json(&self.rewards);
         row.json(&self.parent_shares);
+        row.text(&serde_json::to_string(&self.review).unwrap_or_default());
         row.text(&serde_json::to_string(&self.notify).unwrap_or_default());
     }
 
@@ -137,6 +145,7 @@ impl Entity for Program {
             qualification: row.json()?,
             rewards: row.json()?,
             parent_shares: row.json()?,
+            review: row.json()?,
             notify: row.json()?,
             created_at: Millis(row.integer()?),
             updated_at: Millis(row.integer()?),
@@ -168,6 +177,7 @@ impl Entity for Program {
             json_cell(&self.qualification, self.qualification == Qualification::default()),
             json_cell(&self.rewards, self.rewards.is_empty()),
             json_cell(&self.parent_shares, self.parent_shares.is_empty()),
+            json_cell(&self.review, self.review == Review::default()),
             json_cell(&self.notify, self.notify == Notify::default()),
         ]
     }

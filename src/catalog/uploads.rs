@@ -94,8 +94,6 @@ pub struct UploadStep {
 }
 
 const COLUMNS: &str = "id, kind, state, bytes, position, line, taken, known, refused, created_at, updated_at";
-/// Of the first line behind the header.
-pub const FIRST_LINE: i64 = 2;
 /// Files that a list shows.
 const LISTED_MAX: i64 = 1_000;
 
@@ -131,13 +129,14 @@ fn upload(row: &AnyRow) -> Result<Upload, CatalogError> {
 }
 
 impl Catalog {
-    /// Keeps a file until it is worked off. `header` are the names of its columns, `position` is where its second line begins.
+    /// Keeps a file until it is worked off. `header` are the names of its columns; then where its second
+    /// line begins, and in which line that is.
     pub async fn create_upload(
         &self,
         kind: UploadKind,
         header: &[String],
         body: &str,
-        position: usize,
+        (position, line): (usize, i64),
     ) -> Result<Upload, CatalogError> {
         let now = self.shared.clock.now();
         let id = format!("up_{}", data_encoding::HEXLOWER.encode(&EventId::new(now, crate::io::random::bytes()?).0));
@@ -152,7 +151,7 @@ impl Catalog {
         .bind(body.to_owned())
         .bind(i64::try_from(body.len()).unwrap_or(i64::MAX))
         .bind(i64::try_from(position).unwrap_or(i64::MAX))
-        .bind(FIRST_LINE)
+        .bind(line)
         .bind(now.0)
         .execute(&mut *tx)
         .await?;

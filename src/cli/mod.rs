@@ -19,6 +19,7 @@ mod load;
 mod migrate;
 mod names;
 mod report;
+mod review;
 mod serve;
 
 /// A redirect and click-ingest edge for referral programs.
@@ -68,6 +69,8 @@ enum Command {
     Report(report::Args),
     /// Show who changed what
     Audit(audit::Args),
+    /// Try changed terms of a program on its history
+    Review(review::Args),
     /// Copy the catalog from one database to another
     Catalog(catalog::Args),
     /// Check a configuration and report every mistake at once
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&global, args),
         Command::Report(args) => report::run(&global, args),
         Command::Audit(args) => audit::run(&global, args),
+        Command::Review(args) => review::run(&global, args),
         Command::Catalog(args) => catalog::run(&global, args),
         Command::Check(args) => check::run(&global, args),
         Command::Health(args) => health::run(&global, args),

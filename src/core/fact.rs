@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{code::Code, id::EventId, money::Money, time::Millis};
+use super::{code::Code, id::EventId, money::Money, review::Signal, time::Millis};
 
 /// A fact's place in history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,6 +59,8 @@ pub struct Lead {
     pub place: Place,
     /// Who is credited for this lead, by its decision.
     pub credited: Option<Credited>,
+    /// The network that it came from, where somebody said so: `203.0.113.0/24` or `2001:db8:1::/48`.
+    pub network: Option<String>,
 }
 
 /// A business event of a person: a sale, a subscription, anything with a name.
@@ -101,6 +103,8 @@ pub struct Ruling {
     pub place: Place,
     pub verdict: Verdict,
     pub note: String,
+    /// With an approval: the signals that whoever approved had before them.
+    pub covers: Vec<Signal>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]

@@ -66,6 +66,42 @@ pub const FORM_NETWORKS_MAX: usize = 10_000;
 pub const HANDED_MAX: usize = 256;
 /// Rewards that one call may issue.
 pub const ISSUE_MAX: usize = 1_000;
+/// The highest score of a referral that a rule may name, and the most points of a signal.
+pub const SCORE_MAX: u32 = 1_000;
+/// Leads of one network and the minutes between them that a rule may call a burst.
+pub const BURST_LEADS_MAX: u32 = 100;
+/// The same.
+pub const BURST_MAX_MINUTES: u32 = 7 * 24 * 60;
+/// Leads of one network before and after a lead that are looked at to tell whether it is part of a burst: enough for the largest one, also
+/// where some people left several.
+pub const BURST_LOOK_ROWS: u32 = 4 * BURST_LEADS_MAX;
+/// Leads of one person around which others are looked for.
+pub const LEADS_LOOKED_AROUND: usize = 8;
+/// Seconds between a click and its lead that a rule may call too fast.
+pub const FAST_MAX_SECONDS: u32 = 3_600;
+/// Domains that a program may call disposable, beside those that are known.
+pub const DISPOSABLE_DOMAINS_MAX: usize = 1_000;
+/// Others whom one fact may make somebody look at again in its own transaction; the rest waits for the background.
+pub const NEIGHBOURS_MAX: usize = 32;
+/// Referrals whose history is computed in memory, for a dry-run and to follow changed terms. A larger program's terms are followed person
+/// by person, and it has no dry-run.
+pub const PLAN_REFERRALS_MAX: u64 = 200_000;
+/// People whose referrals are computed anew in one transaction of the background.
+pub const FOLLOW_BATCH: usize = 25;
+/// Rewards of one rule that are gone through in one transaction of the background.
+pub const FOLLOW_LEDGER_ROWS: u32 = 1_000;
+/// How often the background looks for changed terms that other processes wrote.
+pub const FOLLOW_POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the event store is asked for the clicks of all partners, and how far back.
+pub const CLICKS_ASK_INTERVAL: Duration = Duration::from_secs(600);
+/// The same.
+pub const CLICKS_LOOK_BACK: Duration = Duration::from_secs(30 * 86_400);
+/// With fewer clicks nothing is said about a partner's.
+pub const CLICKS_JUDGED_MIN: u64 = 20;
+/// Shares of clicks are rounded down to these steps, percent: what is kept of them seldom changes.
+pub const CLICKS_STEP_PERCENT: u64 = 5;
+/// Examples that a dry-run gives.
+pub const DRY_RUN_SAMPLES: usize = 20;
 /// Reward rules of a program.
 pub const REWARD_RULES_MAX: usize = 32;
 /// Characters of a gift's description.

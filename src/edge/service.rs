@@ -212,6 +212,9 @@ impl Edge {
                 Ok(body) => {
                     let body = body.to_bytes();
                     if beacon::is_lead(&body) {
+                        // Whatever its path was written like.
+                        let mut head = head;
+                        head.uri = http::Uri::from_static("/e");
                         return Box::pin(self.hand_over(head, peer, body)).await;
                     }
                     self.beacon(&head, peer, &body)

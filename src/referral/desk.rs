@@ -46,7 +46,7 @@ pub enum DeskError {
 }
 
 impl DeskError {
-    fn mistake(field: &str, problem: impl Into<String>) -> DeskError {
+    pub(super) fn mistake(field: &str, problem: impl Into<String>) -> DeskError {
         DeskError::Catalog(CatalogError::Invalid(vec![Mistake::new(field, problem)]))
     }
 }
@@ -129,6 +129,7 @@ impl Desk {
             metadata: told.metadata.clone(),
             credited: credited.clone(),
             decision: serde_json::to_string(&decision).unwrap_or_default(),
+            network: told.network.clone(),
             at,
         };
         let lead = record.lead(&row).await?;
@@ -287,12 +288,20 @@ impl Desk {
         let mut record = self.catalog.record().await?;
         let Some(found) = record.referral_by_id(referral).await? else { return Err(no_referral(referral)) };
         let (program, contact) = (found.program.clone(), found.contact);
-        let row = RulingRow { program, contact, verdict, note: note.to_owned(), at: record.now() };
+        // An approval speaks for what is there to be seen.
+        let covers = match verdict {
+            fact::Verdict::Approve => found.reasons.iter().map(|reason| reason.signal).collect(),
+            _ => Vec::new(),
+        };
+        let row = RulingRow { program, contact, verdict, note: note.to_owned(), covers, at: record.now() };
         record.ruling(&row).await?;
         follow(&mut record, contact).await?;
         let after = record.referral_of(contact, &found.program).await?.ok_or_else(|| no_referral(referral))?;
         let changes = vec![Change::new("state", found.state, after.state.clone())];
         record.audit(None, Deed::new(verdict.word(), "referral", referral.to_string()).with(changes));
+        if verdict == fact::Verdict::Approve {
+            record.tell("referral.approved", &after.program, json!({ "referral": after, "note": note })).await?;
+        }
         record.commit().await?;
         Ok(after)
     }

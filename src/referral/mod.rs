@@ -12,6 +12,8 @@
 //! | `outcome` | what follows for one referral: its standing, and what was earned |
 //! | `ledger` | what of it is granted: each n-th, milestones, caps, budgets, over all referrals of a partner or of a rule |
 //! | `reward` | what becomes of a reward that was computed again |
+//! | `review` | what makes a referral doubtful, and whether it is held until somebody looks at it |
+//! | `plan` | what would follow for all of a program, and which of it is new |
 //! | `told` | what somebody tells us, checked |
 //! | `desk` | the doors: a fact comes in, in one transaction with what follows |
 //! | `deed` | facts that others tell in one go: an event of a provider, lines of a file |
@@ -23,12 +25,17 @@
 //! | `once` | requests that have their effect once |
 //! | `follow` | what follows, brought into the record |
 //! | `notice` | what is due, told by mail |
+//! | `dry_run` | what changed terms would do, without doing it |
+//! | `background` | changed terms, and what concerns many, brought to history |
 //!
-//! All but `desk`, `deed`, `further`, `evidence`, `once`, `follow` and `notice` are pure: they take facts, terms and time as arguments and know no store.
+//! All but `desk`, `deed`, `further`, `evidence`, `once`, `follow`, `notice`, `dry_run` and `background` are pure: they take facts, terms and time
+//! as arguments and know no store.
 
 pub mod attribution;
+mod background;
 pub mod deed;
 pub mod desk;
+pub mod dry_run;
 mod evidence;
 mod follow;
 mod further;
@@ -38,11 +45,14 @@ pub mod ledger;
 mod notice;
 mod once;
 pub mod outcome;
+mod plan;
+mod review;
 mod reward;
 #[cfg(test)]
 mod tests;
 pub mod told;
 pub mod upload;
 
+pub use background::AskError;
 pub use desk::{Desk, DeskError};
 pub use once::Once;

@@ -139,8 +139,8 @@ fn counts(conversion: &Conversion, qualification: &Qualification, since: Millis)
 
 /// The last word by hand stands.
 fn standing(case: &Case, qualified: Option<Millis>) -> Standing {
-    let last = case.rulings.iter().rfind(|ruling| ruling.verdict != Verdict::Approve);
-    match (last, qualified) {
+    // An approval takes a rejection back.
+    match (case.rulings.last(), qualified) {
         (Some(ruling), _) if ruling.verdict == Verdict::Reject => {
             Standing::Rejected { at: ruling.place.at, reason: ruling.note.clone() }
         }
@@ -229,7 +229,7 @@ mod tests {
     fn lead(day: i64, id: u8, partner: &str) -> Lead {
         let partner = partner.parse().ok();
         let credited = partner.map(|partner| Credited { partner, link: None, ad: None, click: None });
-        Lead { place: place(day, id), credited }
+        Lead { place: place(day, id), credited, network: None }
     }
 
     fn sale(day: i64, id: u8, amount: i64, refunded: i64) -> Conversion {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn ruling(day: i64, id: u8, verdict: Verdict) -> Ruling {
-        Ruling { place: place(day, id), verdict, note: "seen".to_owned() }
+        Ruling { place: place(day, id), verdict, note: "seen".to_owned(), covers: Vec::new() }
     }
 
     fn rules(json: serde_json::Value) -> Vec<RewardRule> {

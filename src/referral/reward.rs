@@ -31,11 +31,29 @@ pub(super) struct Wanted {
     /// It waits until the referral qualifies.
     pub(super) pending: bool,
     pub(super) auto_issue: bool,
+    /// Which limit of the rule it meets, where that is known beforehand; `None`: as it was.
+    pub(super) withheld: Option<&'static str>,
 }
 
 impl Wanted {
     pub(super) fn key(&self) -> Key {
         (self.earned.rule.clone(), self.earned.side, self.earned.cause, self.level)
+    }
+
+    /// The same, where the rule's limits are asked afterwards: it is not issued by itself before that.
+    pub(super) fn row_to_be_limited(
+        &self,
+        referral: &ReferralRow,
+        old: Option<&RewardRow>,
+        id: FactId,
+        now: Millis,
+    ) -> RewardRow {
+        let mut row = self.row(referral, old, id, now);
+        if row.state == RewardState::Issued && old.is_none_or(|old| old.issued_at.is_none()) {
+            // Whoever releases what was held long enough issues it, if it is still there to be issued.
+            (row.state, row.issued_at) = (RewardState::Held, None);
+        }
+        row
     }
 
     /// The row for it; `old` is what was there.
@@ -63,6 +81,11 @@ impl Wanted {
             (row.partner, row.owed) = (self.partner.clone(), self.owed.clone());
             (row.earned_at, row.held_until) = (self.earned.at, self.earned.held_until);
             row.auto_issue = self.auto_issue;
+        }
+        if let Some(withheld) = self.withheld
+            && row.issued_at.is_none()
+        {
+            row.withheld = withheld.to_owned();
         }
         if self.earned.reversed.is_some() {
             // What is taken back has no place in the ledgers, and so nothing there withholds it.

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sqlx::Row;
 
+mod terms;
+
 use super::{
     Desk,
     told::{ToldConversion, ToldLead, ToldRefund},
@@ -15,7 +17,8 @@ use crate::{
     catalog::{Catalog, Partner, Program, entity},
     core::{
         code::CodeBuf,
-        id::EventId,
+        cookie::Cookie,
+        id::{EventId, VisitorId},
         key::{Key, KeyRing},
         time::{DAY_MS, Millis},
         token::Token,
@@ -29,7 +32,10 @@ const NOON: i64 = 1_772_366_400_000;
 /// A desk over a catalog of its own.
 struct Office {
     _folder: tempfile::TempDir,
-    url: String,
+    catalog: Catalog,
+    /// Looks at the tables.
+    pool: sqlx::AnyPool,
+    clock: Clock,
     desk: Desk,
     keys: KeyRing,
 }
@@ -42,57 +48,89 @@ fn object(value: Value) -> serde_json::Map<String, Value> {
 }
 
 impl Office {
-    async fn new(rewards: Value) -> Office {
+    async fn new(terms: &Value) -> Office {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(Millis(NOON));
         let url = format!("sqlite:{}", folder.path().join("catalog.db").display());
         let catalog = Catalog::open(&url, true, clock.clone()).await.unwrap();
         let keys = KeyRing::new(vec![Key::new(1, &[1; 32])]).unwrap();
-        let program = json!({"code": "spring", "rewards": rewards, "parent_shares": [1_000]});
-        catalog.put(entity::from_json::<Program>(object(program)).unwrap()).await.unwrap();
         for (code, parent) in [("top", None), ("ann", Some("top")), ("bob", None)] {
-            let partner = json!({"code": code, "parent": parent});
+            let partner = json!({"code": code, "parent": parent, "email": format!("{code}@partner.example")});
             catalog.put(entity::from_json::<Partner>(object(partner)).unwrap()).await.unwrap();
         }
         let shared = Arc::new(ArcSwap::from_pointee(KeyRing::new(vec![Key::new(1, &[1; 32])]).unwrap()));
-        Office { _folder: folder, url, desk: Desk::new(catalog, shared, clock), keys }
+        let desk = Desk::new(catalog.clone(), shared, clock.clone());
+        sqlx::any::install_default_drivers();
+        let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+        let office = Office { _folder: folder, catalog, pool, clock, desk, keys };
+        office.promise(terms).await;
+        office
+    }
+
+    /// Gives the program these terms.
+    async fn promise(&self, terms: &Value) {
+        let mut program = object(json!({"code": "spring", "parent_shares": [1_000]}));
+        program.extend(object(terms.clone()));
+        self.catalog.put(entity::from_json::<Program>(program).unwrap()).await.unwrap();
     }
 
     /// A click token of this partner's.
-    fn token(&self, partner: &str, day: i64) -> String {
+    fn token(&self, partner: &str, at: Millis) -> String {
         let code = |text: &str| CodeBuf::new(text.as_bytes()).unwrap();
-        let click = EventId::new(Millis(NOON - day * DAY_MS), [partner.as_bytes()[0]; 10]);
+        let click = EventId::new(at, [partner.as_bytes()[0]; 10]);
         let token = Token { click, program: None, link: code("shop"), partner: Some(code(partner)), ad: None };
         let mut text = Vec::new();
         token.encode(&self.keys, &mut Vec::new(), &mut text);
         String::from_utf8(text).unwrap()
     }
 
+    /// The cookie of a browser that nobody is credited by.
+    fn cookie(&self, visitor: u8) -> String {
+        let cookie = Cookie { visitor: VisitorId([visitor; 16]), expires: Millis(NOON + DAY_MS), touches: None };
+        let mut text = Vec::new();
+        cookie.encode(&self.keys, &mut Vec::new(), &mut text);
+        String::from_utf8(text).unwrap()
+    }
+
     async fn tell(&self, fact: &Fact) {
         let at = |day: i64| Millis(NOON - day * DAY_MS).to_string();
         match fact {
-            Fact::Lead { email, external, partner, day, token } => {
+            Fact::Lead { email, external, partner, day, token, from } => {
                 let mut lead = json!({"program": "spring", "at": at(*day)});
                 if let Some(email) = email {
-                    lead["email"] = json!(format!("{email}@home.example"));
+                    lead["email"] = json!(address(*email));
                 }
                 if let Some(external) = external {
                     lead["external_id"] = json!(external);
                 }
-                match partner {
-                    Some(partner) if *token => lead["token"] = json!(self.token(partner, 60)),
-                    Some(partner) => lead["partner"] = json!(partner),
-                    None => {}
+                if let Some((network, visitor)) = from {
+                    lead["ip"] = json!(format!("192.0.{network}.7"));
+                    lead["cookie"] = json!(self.cookie(*visitor));
+                }
+                match (partner, token) {
+                    (Some(partner), Clicked::LongAgo) => {
+                        lead["token"] = json!(self.token(partner, Millis(NOON - 60 * DAY_MS)));
+                    }
+                    (Some(partner), Clicked::JustNow) => {
+                        lead["token"] = json!(self.token(partner, Millis(NOON - day * DAY_MS - 900)));
+                    }
+                    (Some(partner), Clicked::Never) => lead["partner"] = json!(partner),
+                    (None, _) => {}
                 }
                 self.desk.lead(&ToldLead::read(object(lead)).unwrap(), None).await.unwrap();
             }
-            Fact::Sale { invoice, whose, amount, day } => {
+            Fact::Sale { invoice, whose, amount, day, card } => {
                 let mut sale =
                     json!({"invoice_id": invoice.to_string(), "amount": amount, "currency": "EUR", "at": at(*day)});
                 match whose {
-                    Whose::Email(email) => sale["email"] = json!(format!("{email}@home.example")),
+                    Whose::Email(email) => sale["email"] = json!(address(*email)),
                     Whose::External(external) => sale["external_id"] = json!(external),
-                    Whose::Token(partner) => sale["token"] = json!(self.token(partner, 60)),
+                    Whose::Token(partner) => {
+                        sale["token"] = json!(self.token(partner, Millis(NOON - 60 * DAY_MS)));
+                    }
+                }
+                if let Some(card) = card {
+                    sale["payment_fingerprint"] = json!(format!("card {card}"));
                 }
                 self.desk.convert(&ToldConversion::read(object(sale), "test").unwrap(), None).await.unwrap();
             }
@@ -105,9 +143,8 @@ impl Office {
 
     /// What there is, without ids: lines that are equal where two records say the same.
     async fn told(&self) -> Vec<String> {
+        self.desk.follow_due().await.unwrap();
         self.desk.release(1_000).await.unwrap();
-        sqlx::any::install_default_drivers();
-        let pool = sqlx::AnyPool::connect(&self.url).await.unwrap();
         let mut lines = Vec::new();
         // A person is whatever they are known by.
         const PERSON: &str = "(SELECT group_concat(value, '+') FROM (SELECT value FROM contact_keys \
@@ -115,26 +152,25 @@ impl Office {
         for sql in [
             format!(
                 "SELECT 'referral ' || {PERSON} || ' of ' || f.partner || ' ' || f.state || ' ' || f.state_ms || ' ' || f.since_ms \
-                 FROM referrals AS f"
+                 || ' ' || f.score || ' ' || f.held || ' ' || (SELECT COALESCE(group_concat(json_extract(value, '$.signal') || ': ' || \
+                 json_extract(value, '$.words'), ', '), '') FROM json_each(f.reasons)) FROM referrals AS f"
             ),
             format!(
                 "SELECT 'reward ' || {PERSON} || ' ' || w.partner || ' ' || w.rule || ' ' || w.side || ' ' || w.level || ' ' || \
-                 w.amount || ' ' || w.state || ' ' || w.withheld || ' ' || w.reason || ' ' || w.earned_ms || ' ' || w.held_ms \
+                 COALESCE(w.amount, w.gift) || ' ' || w.state || ' ' || w.withheld || ' ' || w.reason || ' ' || w.earned_ms || ' ' || w.held_ms \
                  FROM rewards AS w JOIN referrals AS f ON f.id = w.referral"
             ),
             format!("SELECT 'sale ' || f.invoice || ' of ' || COALESCE({PERSON}, 'nobody') FROM conversions AS f"),
         ] {
-            let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&pool).await.unwrap();
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await.unwrap();
             lines.extend(rows.iter().map(|row| row.get::<String, _>(0)));
         }
-        pool.close().await;
         lines.sort();
         lines
     }
 
     /// Conversions and refunds that belong to a referral, and were not told exactly once.
     async fn not_told_once(&self) -> Vec<String> {
-        let pool = sqlx::AnyPool::connect(&self.url).await.unwrap();
         let told = |kind: &str, fact: &str| {
             format!(
                 "(SELECT COUNT(*) FROM outbox WHERE kind = '{kind}' AND body LIKE '%\"id\":\"' || {fact}.id || '\"%')"
@@ -152,11 +188,19 @@ impl Office {
                 told("refund.created", "r")
             ),
         ] {
-            let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&pool).await.unwrap();
+            let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await.unwrap();
             wrong.extend(rows.iter().map(|row| row.get::<String, _>(0)));
         }
-        pool.close().await;
         wrong
+    }
+}
+
+/// Few addresses: x twice, written in two ways, and one of a partner.
+fn address(who: char) -> String {
+    match who {
+        'X' => "x+shop@home.example".to_owned(),
+        'a' => "ann@partner.example".to_owned(),
+        who => format!("{who}@home.example"),
     }
 }
 
@@ -167,11 +211,37 @@ enum Whose {
     Token(&'static str),
 }
 
+/// By what a lead names its partner: by a click or a code.
+#[derive(Clone, Copy, Debug)]
+enum Clicked {
+    LongAgo,
+    JustNow,
+    Never,
+}
+
 #[derive(Clone, Debug)]
 enum Fact {
-    Lead { email: Option<char>, external: Option<String>, partner: Option<&'static str>, day: i64, token: bool },
-    Sale { invoice: usize, whose: Whose, amount: i64, day: i64 },
-    Refund { invoice: usize, amount: Option<i64>, day: i64 },
+    Lead {
+        email: Option<char>,
+        external: Option<String>,
+        partner: Option<&'static str>,
+        day: i64,
+        token: Clicked,
+        /// Network and browser.
+        from: Option<(u8, u8)>,
+    },
+    Sale {
+        invoice: usize,
+        whose: Whose,
+        amount: i64,
+        day: i64,
+        card: Option<u8>,
+    },
+    Refund {
+        invoice: usize,
+        amount: Option<i64>,
+        day: i64,
+    },
 }
 
 fn partner() -> impl Strategy<Value = &'static str> {
@@ -181,21 +251,35 @@ fn partner() -> impl Strategy<Value = &'static str> {
 /// Facts about a few people who turn out to be fewer, no two at the same time.
 fn facts() -> impl Strategy<Value = Vec<Fact>> {
     let external = || (0..3_u8).prop_map(|id| format!("id-{id}"));
-    let email = || prop_oneof![Just('x'), Just('y'), Just('z')];
+    let email = || prop_oneof![Just('x'), Just('X'), Just('y'), Just('z'), Just('a')];
     let lead = (
         proptest::option::of(email()),
         proptest::option::of(external()),
         proptest::option::of(partner()),
-        any::<bool>(),
+        prop_oneof![Just(Clicked::LongAgo), Just(Clicked::JustNow), Just(Clicked::Never)],
+        proptest::option::of((0..2_u8, 0..3_u8)),
     )
         .prop_filter("somebody", |lead| lead.0.is_some() || lead.1.is_some())
-        .prop_map(|(email, external, partner, token)| Fact::Lead { email, external, partner, day: 0, token });
+        .prop_map(|(email, external, partner, token, from)| Fact::Lead {
+            email,
+            external,
+            partner,
+            day: 0,
+            token,
+            from,
+        });
     let whose = prop_oneof![
         email().prop_map(Whose::Email),
         external().prop_map(Whose::External),
         partner().prop_map(Whose::Token)
     ];
-    let sale = (whose, 1..5_000_i64).prop_map(|(whose, amount)| Fact::Sale { invoice: 0, whose, amount, day: 0 });
+    let sale = (whose, 1..5_000_i64, proptest::option::of(0..2_u8)).prop_map(|(whose, amount, card)| Fact::Sale {
+        invoice: 0,
+        whose,
+        amount,
+        day: 0,
+        card,
+    });
     let refund = (0..10_usize, proptest::option::of(1..5_000_i64)).prop_map(|(invoice, amount)| Fact::Refund {
         invoice,
         amount,
@@ -217,6 +301,11 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
     })
 }
 
+fn terms() -> Value {
+    let review = json!({"hold_from": 60, "burst_leads": 2, "burst_minutes": 3 * 24 * 60});
+    json!({"review": review, "rewards": rewards()})
+}
+
 fn rewards() -> Value {
     json!([
         {"code": "welcome", "to": "both", "on": "qualification", "hold_days": 4, "value": {"fixed": {"amount": 500, "currency": "EUR"}}},
@@ -233,12 +322,12 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn neither_order_nor_repetition_of_facts_matters(facts in facts(), order in proptest::collection::vec(any::<u32>(), 20)) {
         block_on(async {
-            let (straight, turned) = (Office::new(rewards()).await, Office::new(rewards()).await);
+            let (straight, turned) = (Office::new(&terms()).await, Office::new(&terms()).await);
             for fact in &facts {
                 straight.tell(fact).await;
             }

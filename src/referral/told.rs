@@ -1,5 +1,7 @@
 //! What somebody tells us about a person, read field by field and checked; all mistakes come at once.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value};
 
 use crate::{
@@ -13,6 +15,7 @@ use crate::{
         fact::FactId,
         limits::{METADATA_MAX_BYTES, NAME_MAX_CHARS},
         money::{Currency, Money},
+        net,
         time::Millis,
     },
 };
@@ -30,6 +33,8 @@ pub struct ToldLead {
     pub cookie: Option<String>,
     /// A partner's code that the person gave.
     pub partner: Option<Code>,
+    /// The network that the person came from, cut.
+    pub network: Option<String>,
     /// A JSON object of the teller's own.
     pub metadata: String,
     /// When it happened; `None`: now.
@@ -114,7 +119,7 @@ pub struct ToldRefund {
 const EVENT: &str = "sale";
 
 /// Reads with `read`; fields that nobody knows are mistakes.
-fn whole<T>(
+pub(super) fn whole<T>(
     mut object: Map<String, Value>,
     known: &[&str],
     read: impl FnOnce(&mut Reader<'_, Map<String, Value>>) -> Option<T>,
@@ -132,6 +137,12 @@ fn whole<T>(
         Some(item) if mistakes.is_empty() => Ok(item),
         _ => Err(mistakes),
     }
+}
+
+/// The network of an address; the address itself goes no further.
+fn network(text: &str) -> Result<String, &'static str> {
+    let address = text.parse::<IpAddr>().map_err(|_| "is no IP address: give one like 203.0.113.7 or 2001:db8::7")?;
+    Ok(net::network(address))
 }
 
 fn time<S: Source>(reader: &mut Reader<'_, S>) -> Option<Millis> {
@@ -168,8 +179,19 @@ fn money<S: Source>(reader: &mut Reader<'_, S>) -> Option<Money> {
 }
 
 impl ToldLead {
-    pub const FIELDS: &'static [&'static str] =
-        &["program", "email", "external_id", "first_name", "last_name", "token", "cookie", "partner", "metadata", "at"];
+    pub const FIELDS: &'static [&'static str] = &[
+        "program",
+        "email",
+        "external_id",
+        "first_name",
+        "last_name",
+        "token",
+        "cookie",
+        "partner",
+        "ip",
+        "metadata",
+        "at",
+    ];
 
     pub fn read(object: Map<String, Value>) -> Result<ToldLead, Vec<Mistake>> {
         whole(object, Self::FIELDS, |reader| {
@@ -193,7 +215,8 @@ impl ToldLead {
             }
             let (token, cookie) = (reader.text("token"), reader.text("cookie"));
             let (partner, at) = (reader.optional_code("partner"), time(reader));
-            Some(ToldLead { name: None, program: program?, person, token, cookie, partner, metadata, at })
+            let network = reader.checked("ip", network);
+            Some(ToldLead { name: None, program: program?, person, token, cookie, partner, network, metadata, at })
         })
     }
 }

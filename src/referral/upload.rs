@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     catalog::{
-        CatalogError, Mistake,
+        Mistake,
         uploads::{OpenUpload, RefusedLine, UploadKind, UploadStep},
     },
     core::limits::FACT_LINES,
@@ -18,8 +18,10 @@ use crate::{
 pub struct Beginning {
     /// Names of the columns.
     pub header: Vec<String>,
-    /// Where the second line begins, bytes.
+    /// Where the second line begins, bytes; and the number of the line in which that is: the reader may stop before a line's
+    /// last byte.
     pub position: usize,
+    pub line: i64,
 }
 
 /// Checks a file's first line.
@@ -37,7 +39,7 @@ pub fn begin(kind: UploadKind, file: &str) -> Result<Beginning, Mistake> {
     let read = usize::try_from(sheet.position().byte()).unwrap_or(usize::MAX);
     let position = (file.len() - text.len()).saturating_add(read).min(file.len());
     let header = names.iter().map(|name| name.trim().to_owned()).collect();
-    Ok(Beginning { header, position })
+    Ok(Beginning { header, position, line: 1 + newlines(file, 0, position) })
 }
 
 fn reader(text: &str) -> csv::Reader<&[u8]> {
@@ -58,15 +60,22 @@ pub struct Read {
 /// Reads the next lines of a file.
 pub fn read(header: &Header, file: &str, position: usize, line: i64, lines_max: usize) -> Read {
     let mut read = Read { position, line, ..Read::default() };
-    let mut sheet = reader(file.get(position..).unwrap_or_default());
+    let text = file.get(position..).unwrap_or_default();
+    let mut sheet = reader(text);
     let mut record = csv::StringRecord::new();
+    let (mut number, mut counted) = (line, 0);
     while read.lines.len() + read.refused.len() < lines_max {
         // The text is UTF-8, and any number of cells is read: nothing can fail but the end.
         if !sheet.read_record(&mut record).unwrap_or(false) {
             read.done = true;
             break;
         }
-        let number = line + record.position().map_or(0, |at| at.line() as i64 - 1);
+        // The reader's place is before empty lines, which it leaves out.
+        let at = record.position().map_or(0, |at| at.byte() as usize).min(text.len());
+        let rest = text.get(at..).unwrap_or_default();
+        let begins = at + rest.len() - rest.trim_start_matches(['\r', '\n']).len();
+        number += newlines(text, counted, begins);
+        counted = begins;
         let cells = || record.iter().map(str::to_owned).collect::<Vec<_>>();
         match header.read(&record) {
             Ok(deed) => read.lines.push(Line { number, deed, cells: cells() }),
@@ -75,9 +84,14 @@ pub fn read(header: &Header, file: &str, position: usize, line: i64, lines_max: 
             }
         }
     }
-    read.position = position + usize::try_from(sheet.position().byte()).unwrap_or(0);
-    read.line = line + sheet.position().line() as i64 - 1;
+    let end = usize::try_from(sheet.position().byte()).unwrap_or(usize::MAX).min(text.len());
+    (read.position, read.line) = (position + end, number + newlines(text, counted, end));
     read
+}
+
+/// Line breaks between two places; none where the first is behind.
+fn newlines(text: &str, from: usize, to: usize) -> i64 {
+    text.get(from..to).map_or(0, |part| part.matches('\n').count() as i64)
 }
 
 impl Desk {
@@ -86,7 +100,17 @@ impl Desk {
         let Some(open) = self.catalog.open_upload().await? else { return Ok(false) };
         // As long as nobody else works on it, its next step begins where this one ends: the body is read once.
         let OpenUpload { id, kind, header, body, position, line } = open;
-        let header = Header::new(kind, header.iter().map(String::as_str)).map_err(CatalogError::Corrupt)?;
+        let names = header;
+        let header = match Header::new(kind, names.iter().map(String::as_str)) {
+            Ok(header) => header,
+            // Another version took it: it is refused as a whole, and those behind it go on.
+            Err(reason) => {
+                let refused = vec![RefusedLine { line: 1, reason, cells: names }];
+                let to = i64::try_from(body.len()).unwrap_or(i64::MAX);
+                let step = UploadStep { from: position, to, line, refused, done: true, ..UploadStep::default() };
+                return self.work_off(&id, &[], step).await.map(|_| true);
+            }
+        };
         let (mut position, mut line) = (usize::try_from(position).unwrap_or(usize::MAX).min(body.len()), line);
         loop {
             let read = read(&header, &body, position, line, FACT_LINES);
@@ -116,20 +140,20 @@ mod tests {
     fn steps_of_any_size_read_the_same_lines() {
         for end in ["\n", "\r\n"] {
             let text = [
-                "\u{feff}program,email,first_name",
-                "spring,a@home.example,\"two",
-                "lines\"",
+                "\u{feff}program,email,metadata",
+                "spring,a@home.example,\"{\"\"two\"\":",
+                "\"\"lines\"\"}\"",
                 "",
-                "spring,b@home.example,B",
-                "spring,nobody,C",
-                "spring,d@home.example,D",
+                "spring,b@home.example,",
+                "spring,nobody,",
+                "spring,d@home.example,",
             ];
             let file = text.join(end) + end;
             let beginning = begin(UploadKind::Leads, &file).unwrap();
-            assert_eq!(beginning.header, ["program", "email", "first_name"]);
+            assert_eq!(beginning.header, ["program", "email", "metadata"]);
             let header = Header::new(UploadKind::Leads, beginning.header.iter().map(String::as_str)).unwrap();
             for lines_max in 1..6 {
-                let (mut position, mut line) = (beginning.position, 2);
+                let (mut position, mut line) = (beginning.position, beginning.line);
                 let (mut good, mut bad) = (Vec::new(), Vec::new());
                 loop {
                     let read = read(&header, &file, position, line, lines_max);

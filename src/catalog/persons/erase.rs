@@ -27,7 +27,7 @@ impl Catalog {
     /// Erases a person: at once what is found by a key, afterwards what is gone through. One that is still under way for the same
     /// person is given back as it is. `late` is how long events may still be on their way.
     pub async fn erase_person(&self, key: &PersonKey, late: Duration) -> Result<ErasureView, CatalogError> {
-        let contacts = self.contacts_of(key).await?;
+        let contacts = self.person_contacts(key).await?;
         if contacts.is_empty()
             && let Some(running) = self.running_erasure(key).await?
         {
@@ -156,7 +156,7 @@ impl Writing {
             self.found("SELECT id, credited, decision FROM leads WHERE contact IN ({list})", &terms.contacts).await?
         {
             let [credited, decision] = [1, 2].map(|at| row.try_get::<&str, _>(at).map(without_clicks));
-            sqlx::query("UPDATE leads SET click = NULL, metadata = '{}', credited = $2, decision = $3 WHERE id = $1")
+            sqlx::query("UPDATE leads SET click = NULL, network = NULL, metadata = '{}', credited = $2, decision = $3 WHERE id = $1")
                 .bind(row.try_get::<String, _>(0)?)
                 .bind(credited?)
                 .bind(decision?)

@@ -38,7 +38,7 @@ const JSON: &[&str] = &["metadata", "credited", "decision", "body", "programs", 
 impl Catalog {
     /// What is kept about a person here. Answers, the outbox and deliveries are searched for the person's ids and address.
     pub async fn person(&self, key: &PersonKey) -> Result<Export, CatalogError> {
-        let contacts = self.contacts_of(key).await?;
+        let contacts = self.person_contacts(key).await?;
         let mut export = Export::default();
         let names = self.names_of(key, &contacts).await?;
         for (section, sql) in SECTIONS {

@@ -124,7 +124,7 @@ fn places(values: &[String], row: &mut Binder) -> String {
 
 impl Catalog {
     /// The contact that is known by this, and those that turned out to be the same person.
-    async fn contacts_of(&self, key: &PersonKey) -> Result<Vec<String>, CatalogError> {
+    async fn person_contacts(&self, key: &PersonKey) -> Result<Vec<String>, CatalogError> {
         let sql = "SELECT contact FROM contact_keys WHERE kind = $1 AND value = $2";
         let rows = self.rows(sqlx::query(sql).bind(key.kind()).bind(key.value().to_owned())).await?;
         let mut all: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::{Row, any::AnyRow};
 
 use super::{super::CatalogError, Recording};
-use crate::core::{fact::FactId, id::VisitorId, time::Millis};
+use crate::core::{fact::FactId, id::VisitorId, mail, time::Millis};
 
 /// A contact's id.
 pub type ContactId = FactId;
@@ -140,10 +140,12 @@ impl Recording {
 
     async fn name_keys(&mut self, contact: ContactId, keys: &[(Known, &str)]) -> Result<(), CatalogError> {
         for (kind, value) in keys {
-            sqlx::query("INSERT INTO contact_keys (kind, value, contact) VALUES ($1, $2, $3)")
+            let normal = (*kind == Known::Email).then(|| mail::normal(value));
+            sqlx::query("INSERT INTO contact_keys (kind, value, contact, normal) VALUES ($1, $2, $3, $4)")
                 .bind(kind.word())
                 .bind((*value).to_owned())
                 .bind(contact.to_string())
+                .bind(normal)
                 .execute(&mut *self.writing.tx)
                 .await?;
         }
@@ -174,6 +176,7 @@ impl Recording {
         const FOLDED: &str = "SELECT id FROM referrals WHERE contact = $2 AND program IN \
                               (SELECT program FROM referrals WHERE contact = $1)";
         let issued = format!("SELECT referral FROM rewards WHERE issued_ms IS NOT NULL AND referral IN ({FOLDED})");
+        self.united = true;
         for statement in [
             format!("DELETE FROM rewards WHERE referral IN ({FOLDED}) AND issued_ms IS NULL"),
             format!("DELETE FROM referrals WHERE id IN ({FOLDED}) AND id NOT IN ({issued})"),

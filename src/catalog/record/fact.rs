@@ -12,6 +12,7 @@ use crate::core::{
     fact::{Case, Conversion, Credited, FactId, Lead, Place, Ruling, Verdict},
     id::EventId,
     money::Money,
+    review::Signal,
     time::Millis,
 };
 
@@ -37,6 +38,8 @@ pub struct LeadRow {
     /// Who was credited, as JSON: [`Credited`] or null, and the decision.
     pub credited: Option<Credited>,
     pub decision: String,
+    /// The network that it came from, cut.
+    pub network: Option<String>,
     pub at: Millis,
 }
 
@@ -84,6 +87,8 @@ pub struct RulingRow {
     pub contact: ContactId,
     pub verdict: Verdict,
     pub note: String,
+    /// With an approval: the signals that it covers.
+    pub covers: Vec<Signal>,
     pub at: Millis,
 }
 
@@ -95,8 +100,8 @@ impl Recording {
         };
         let credited = serde_json::to_string(&lead.credited).unwrap_or_default();
         sqlx::query(
-            "INSERT INTO leads (id, program, contact, click, metadata, credited, decision, at_ms, told_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "INSERT INTO leads (id, program, contact, click, metadata, credited, decision, network, at_ms, told_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(id.to_string())
         .bind(lead.program.to_string())
@@ -105,6 +110,7 @@ impl Recording {
         .bind(lead.metadata.clone())
         .bind(credited)
         .bind(lead.decision.clone())
+        .bind(lead.network.clone())
         .bind(lead.at.0)
         .bind(self.now().0)
         .execute(&mut *self.writing.tx)
@@ -141,6 +147,8 @@ impl Recording {
             .bind(owner.to_string())
             .execute(&mut *self.writing.tx)
             .await?;
+        // Payments go along: who had one in common with somebody may have no more.
+        self.united |= !others.is_empty();
         let mut concerned: Vec<ContactId> = others.iter().map(|row| id(row, 0)).collect::<Result<_, _>>()?;
         concerned.push(owner);
         Ok(concerned)
@@ -264,13 +272,15 @@ impl Recording {
     pub async fn ruling(&mut self, ruling: &RulingRow) -> Result<FactId, CatalogError> {
         let id = self.fresh_id()?;
         sqlx::query(
-            "INSERT INTO rulings (id, program, contact, verdict, note, at_ms, told_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO rulings (id, program, contact, verdict, note, covers, at_ms, told_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(id.to_string())
         .bind(ruling.program.to_string())
         .bind(ruling.contact.to_string())
         .bind(ruling.verdict.word())
         .bind(ruling.note.clone())
+        .bind(serde_json::to_string(&ruling.covers).unwrap_or_default())
         .bind(ruling.at.0)
         .bind(self.now().0)
         .execute(&mut *self.writing.tx)
@@ -290,7 +300,7 @@ impl Recording {
     /// All that is known of a person in a program.
     pub async fn case(&mut self, contact: ContactId, program: &Code) -> Result<Case, CatalogError> {
         let (contact, program) = (contact.to_string(), program.to_string());
-        let leads = sqlx::query("SELECT id, at_ms, credited FROM leads WHERE contact = $1 AND program = $2")
+        let leads = sqlx::query("SELECT id, at_ms, credited, network FROM leads WHERE contact = $1 AND program = $2")
             .bind(contact.clone())
             .bind(program.clone())
             .fetch_all(&mut *self.writing.tx)
@@ -306,11 +316,12 @@ impl Recording {
         .bind(program.clone())
         .fetch_all(&mut *self.writing.tx)
         .await?;
-        let rulings = sqlx::query("SELECT id, at_ms, verdict, note FROM rulings WHERE contact = $1 AND program = $2")
-            .bind(contact)
-            .bind(program)
-            .fetch_all(&mut *self.writing.tx)
-            .await?;
+        let rulings =
+            sqlx::query("SELECT id, at_ms, verdict, note, covers FROM rulings WHERE contact = $1 AND program = $2")
+                .bind(contact)
+                .bind(program)
+                .fetch_all(&mut *self.writing.tx)
+                .await?;
         Ok(Case {
             leads: leads.iter().map(lead).collect::<Result<_, _>>()?,
             conversions: conversions.iter().map(conversion).collect::<Result<_, _>>()?,
@@ -338,13 +349,13 @@ fn place(row: &AnyRow) -> Result<Place, CatalogError> {
     Ok(Place { id: id(row, 0)?, at: Millis(row.try_get(1)?) })
 }
 
-fn lead(row: &AnyRow) -> Result<Lead, CatalogError> {
+pub(super) fn lead(row: &AnyRow) -> Result<Lead, CatalogError> {
     let credited: &str = row.try_get(2)?;
     let credited = serde_json::from_str(credited).map_err(|p| CatalogError::Corrupt(format!("`{credited}`: {p}")))?;
-    Ok(Lead { place: place(row)?, credited })
+    Ok(Lead { place: place(row)?, credited, network: row.try_get(3)? })
 }
 
-fn conversion(row: &AnyRow) -> Result<Conversion, CatalogError> {
+pub(super) fn conversion(row: &AnyRow) -> Result<Conversion, CatalogError> {
     let all: i64 = row.try_get(6)?;
     Ok(Conversion {
         place: place(row)?,
@@ -355,8 +366,10 @@ fn conversion(row: &AnyRow) -> Result<Conversion, CatalogError> {
     })
 }
 
-fn ruling(row: &AnyRow) -> Result<Ruling, CatalogError> {
+pub(super) fn ruling(row: &AnyRow) -> Result<Ruling, CatalogError> {
     let word: &str = row.try_get(2)?;
     let verdict = Verdict::from_word(word).ok_or_else(|| CatalogError::Corrupt(format!("`{word}` is no verdict")))?;
-    Ok(Ruling { place: place(row)?, verdict, note: row.try_get(3)? })
+    let covers: &str = row.try_get(4)?;
+    let covers = serde_json::from_str(covers).map_err(|p| CatalogError::Corrupt(format!("`{covers}`: {p}")))?;
+    Ok(Ruling { place: place(row)?, verdict, note: row.try_get(3)?, covers })
 }

@@ -15,6 +15,7 @@ use crate::core::{
     id::EventId,
     money::Money,
     program::Status,
+    review::Reason,
     terms::{Owed, RewardState, Side},
     time::Millis,
 };
@@ -48,6 +49,12 @@ pub struct ReferralRow {
     /// When the person came.
     #[schema(value_type = String, format = DateTime)]
     pub since: Millis,
+    /// The sum of its reasons' points.
+    pub score: u32,
+    /// What makes it doubtful.
+    pub reasons: Vec<Reason>,
+    /// Its rewards wait until somebody approves.
+    pub held: bool,
 }
 
 /// What somebody is owed.
@@ -91,8 +98,8 @@ pub struct RewardRow {
     pub reference: String,
 }
 
-pub(super) const REFERRAL_COLUMNS: &str =
-    "id, program, contact, partner, link, ad, click, lead, state, state_ms, reason, since_ms";
+pub(super) const REFERRAL_COLUMNS: &str = "id, program, contact, partner, link, ad, click, lead, state, state_ms, reason, since_ms, score, \
+     reasons, held";
 pub(super) const REWARD_COLUMNS: &str = "id, referral, program, partner, rule, side, cause, level, amount, currency, gift, state, \
      reason, withheld, auto_issue, earned_ms, held_ms, issued_ms, reference";
 
@@ -107,6 +114,8 @@ fn word<T>(text: &str, from: impl Fn(&str) -> Option<T>) -> Result<T, CatalogErr
 pub(super) fn referral(row: &AnyRow) -> Result<ReferralRow, CatalogError> {
     let click: Option<&str> = row.try_get(6)?;
     let click = click.map(str::parse).transpose();
+    let (score, reasons, held): (i64, &str, i32) = (row.try_get(12)?, row.try_get(13)?, row.try_get(14)?);
+    let corrupt = |problem: serde_json::Error| CatalogError::Corrupt(format!("`{reasons}`: {problem}"));
     Ok(ReferralRow {
         id: id(row, 0)?,
         program: code(row.try_get(1)?)?,
@@ -120,6 +129,9 @@ pub(super) fn referral(row: &AnyRow) -> Result<ReferralRow, CatalogError> {
         state_at: Millis(row.try_get(9)?),
         reason: row.try_get(10)?,
         since: Millis(row.try_get(11)?),
+        score: u32::try_from(score).unwrap_or(u32::MAX),
+        reasons: serde_json::from_str(reasons).map_err(corrupt)?,
+        held: held != 0,
     })
 }
 
@@ -201,6 +213,13 @@ impl Recording {
         row.as_ref().map(referral).transpose()
     }
 
+    /// A person's referrals in all programs.
+    pub async fn referrals_of(&mut self, contact: ContactId) -> Result<Vec<ReferralRow>, CatalogError> {
+        let sql = format!("SELECT {REFERRAL_COLUMNS} FROM referrals WHERE contact = $1");
+        let rows = sqlx::query(AssertSqlSafe(sql)).bind(contact.to_string()).fetch_all(&mut *self.writing.tx).await?;
+        rows.iter().map(referral).collect()
+    }
+
     pub async fn referral_by_id(&mut self, wanted: FactId) -> Result<Option<ReferralRow>, CatalogError> {
         let sql = format!("SELECT {REFERRAL_COLUMNS} FROM referrals WHERE id = $1");
         let row =
@@ -212,10 +231,12 @@ impl Recording {
     pub async fn put_referral(&mut self, row: &ReferralRow) -> Result<(), CatalogError> {
         let sql = format!(
             "INSERT INTO referrals ({REFERRAL_COLUMNS}, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13) ON CONFLICT (id) DO UPDATE SET \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16) \
+             ON CONFLICT (id) DO UPDATE SET \
              partner = excluded.partner, link = excluded.link, ad = excluded.ad, click = excluded.click, \
              lead = excluded.lead, state = excluded.state, state_ms = excluded.state_ms, reason = excluded.reason, \
-             since_ms = excluded.since_ms, updated_at = excluded.updated_at"
+             since_ms = excluded.since_ms, score = excluded.score, reasons = excluded.reasons, \
+             held = excluded.held, updated_at = excluded.updated_at"
         );
         sqlx::query(AssertSqlSafe(sql))
             .bind(row.id.to_string())
@@ -230,6 +251,9 @@ impl Recording {
             .bind(row.state_at.0)
             .bind(row.reason.clone())
             .bind(row.since.0)
+            .bind(i64::from(row.score))
+            .bind(serde_json::to_string(&row.reasons).unwrap_or_default())
+            .bind(i32::from(row.held))
             .bind(self.now().0)
             .execute(&mut *self.writing.tx)
             .await?;
@@ -247,10 +271,12 @@ impl Recording {
         rule: &Code,
         partner: Option<&Code>,
         (at, cause): (Millis, FactId),
+        limit: Option<u32>,
     ) -> Result<Vec<RewardRow>, CatalogError> {
+        let limit = limit.map_or(i64::MAX, i64::from);
         let sql = format!(
             "SELECT {REWARD_COLUMNS} FROM rewards WHERE program = $1 AND rule = $2 AND ($3 = '' OR partner = $3) AND level = 0 \
-             AND (earned_ms > $4 OR (earned_ms = $4 AND cause >= $5)) ORDER BY earned_ms, cause, side"
+             AND (earned_ms > $4 OR (earned_ms = $4 AND cause >= $5)) ORDER BY earned_ms, cause, side LIMIT {limit}"
         );
         let rows = sqlx::query(AssertSqlSafe(sql))
             .bind(program.to_string())

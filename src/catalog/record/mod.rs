@@ -15,6 +15,10 @@
 //! | `notice` | rewards that were told by mail |
 //! | `answer` | answers under an Idempotency-Key |
 //! | `look` | what others read: one, and pages of a list |
+//! | `related` | what people have in common: addresses, payments, browsers, networks |
+//! | `review` | what is held until somebody looks at it |
+//! | `whole` | all of a program at one moment, for a dry-run and for changed terms |
+//! | `followed_terms` | how far changed terms have reached history |
 
 use serde_json::Value;
 
@@ -31,20 +35,28 @@ mod answer;
 mod contact;
 mod fact;
 mod followed;
+mod followed_terms;
 mod history;
 mod inbound;
 mod look;
 mod names;
 mod notice;
+mod related;
+mod review;
+mod whole;
 
 pub use answer::{Answer, Answered};
 pub use contact::{Contact, ContactId, Known, Person};
 pub use fact::{ConversionRow, FOR_GOOD, LeadRow, RefundRow, RulingRow, Told};
 pub use followed::{ReferralRow, RewardRow};
+pub use followed_terms::Following;
 pub use history::{UntoldConversion, UntoldRefund};
 pub use inbound::Inbound;
 pub use look::{ReferralView, RewardQuery};
 pub use names::{Name, NameKind};
+pub use related::{Near, PartnerClicks, Related, RelatedLead};
+pub use review::{ReviewItem, ReviewQuery};
+pub use whole::History;
 
 /// Takes the place of a digest, and of a name by which somebody was told, when the person is erased. Whatever is told under such
 /// a name again is the same.
@@ -56,12 +68,14 @@ pub struct Recording {
     pub(super) writing: Writing,
     /// Rewards that became due or were issued by themselves.
     due: Vec<FactId>,
+    /// Two people turned out to be one, or a conversion went from one to another: what others had in common with them may be gone.
+    united: bool,
 }
 
 impl Catalog {
     /// Begins to record.
     pub async fn record(&self) -> Result<Recording, CatalogError> {
-        Ok(Recording { writing: Writing::begin_facts(self).await?, due: Vec::new() })
+        Ok(Recording { writing: Writing::begin_facts(self).await?, due: Vec::new(), united: false })
     }
 }
 
@@ -69,6 +83,11 @@ impl Recording {
     /// The time of this transaction.
     pub fn now(&self) -> Millis {
         self.writing.now
+    }
+
+    /// Whether two people turned out to be one in this transaction, or a conversion went from one to another.
+    pub const fn has_united(&self) -> bool {
+        self.united
     }
 
     /// A new id of this transaction's time.

@@ -98,6 +98,7 @@ impl Recording {
             let (before, now) = (self.contact_of(conversion).await?, self.named(conversion).await?);
             if before != now {
                 self.give(conversion, now).await?;
+                self.united |= before.is_some();
                 concerned.extend(before.into_iter().chain(now));
             }
         }

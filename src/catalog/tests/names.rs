@@ -119,3 +119,24 @@ async fn secrets_of_a_door_stay_until_others_are_given() {
     assert!(matches!(catalog.inbound_keys(&name).await, Err(CatalogError::NotFound { .. })));
     assert!(matches!(catalog.delete_inbound(&name).await, Err(CatalogError::NotFound { .. })));
 }
+
+#[test]
+fn origins_are_written_as_browsers_write_them() {
+    let origins = json!([
+        "https://Shop.example",
+        "http://a.example:8080",
+        "shop.example",
+        "https://a.example/",
+        "https://a.example:443",
+        "ftp://a.example",
+        "https://a.example/x",
+        "https://u@a.example",
+        "null",
+        "*"
+    ]);
+    let wrong = wrong::<Program>(json!({"code": "spring", "origins": origins}));
+    let expected: Vec<String> = (2..10).map(|at| format!("origins[{at}]")).collect();
+    assert_eq!(wrong, expected);
+    let program = read_json::<Program>(json!({"code": "spring", "origins": ["https://Shop.example"]})).unwrap();
+    assert_eq!(program.origins, ["https://shop.example"]);
+}

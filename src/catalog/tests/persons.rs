@@ -90,7 +90,8 @@ async fn known_everywhere(fixture: &Fixture) {
     record.commit().await.unwrap();
     let header = ["email".to_owned(), "first_name".to_owned()];
     let body = "email,first_name\njoann@home.example,Jo\nann@home.example,Annabel\n";
-    let upload = catalog.create_upload(crate::catalog::uploads::UploadKind::Leads, &header, body, 17).await.unwrap();
+    let upload =
+        catalog.create_upload(crate::catalog::uploads::UploadKind::Leads, &header, body, (17, 2)).await.unwrap();
     let mut tx = catalog.writing().await.unwrap();
     for sql in [
         "INSERT INTO upload_refused (upload, line, reason, cells) VALUES ($1, 3, 'bad', '[\"ann@home.example\",\"Annabel\"]')",
@@ -353,6 +354,7 @@ async fn what_has_had_its_time_goes_in_steps_and_a_lead_that_led_to_nothing_has_
         contact,
         click: None,
         metadata: "{\"phone\":\"555\"}".to_owned(),
+        network: Some("203.0.113.0/24".to_owned()),
         credited: None,
         decision: "{}".to_owned(),
         at: NOON,

@@ -3,14 +3,15 @@
 use super::*;
 use crate::{
     catalog::record::{
-        Answer, Answered, ConversionRow, Inbound, Known, LeadRow, Name, NameKind, Person, ReferralRow, RefundRow,
-        RewardRow, RulingRow, Told,
+        Answer, Answered, ConversionRow, Following, Inbound, Known, LeadRow, Name, NameKind, PartnerClicks, Person,
+        ReferralRow, RefundRow, ReviewQuery, RewardRow, RulingRow, Told,
     },
     core::{
         code::Code,
         fact::{Credited, FactId, Verdict},
         id::VisitorId,
         money::Money,
+        review::{Reason, Signal},
         terms::{Owed, RewardState, Side},
     },
 };
@@ -22,6 +23,15 @@ fn code(text: &str) -> Code {
 fn person(email: &str, external: &str) -> Person {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Person { email: some(email), external: some(external), ..Person::default() }
+}
+
+fn clicks() -> PartnerClicks {
+    PartnerClicks { partner: code("abc123"), bots: 60, own: 5 }
+}
+
+fn following() -> Following {
+    let (program, digest, behind) = (code("spring"), "d".to_owned(), String::new());
+    Following { program, digest, started_at: NOON, ended_at: None, total: 3, done: 1, behind }
 }
 
 /// One of everything about one person.
@@ -39,6 +49,7 @@ pub(super) async fn fill(catalog: &Catalog) {
         metadata: "{}".to_owned(),
         credited: Some(credited.clone()),
         decision: "{}".to_owned(),
+        network: Some("192.0.2.0/24".to_owned()),
         at: NOON,
     };
     let lead = record.lead(&lead).await.unwrap();
@@ -58,8 +69,16 @@ pub(super) async fn fill(catalog: &Catalog) {
     };
     let Told::New(cause) = record.conversion(&sale).await.unwrap() else { panic!("it is new") };
     assert_eq!(record.conversion(&sale).await.unwrap(), Told::Again(cause));
-    let email = Name { place: 2, kind: NameKind::Email, value: "ann@home.example".to_owned() };
-    record.add_names(cause, &[email]).await.unwrap();
+    let named = ConversionRow {
+        invoice: Some("in_2".to_owned()),
+        contact: None,
+        told_by: "names",
+        told_as: String::new(),
+        ..sale.clone()
+    };
+    let Told::New(named) = record.conversion(&named).await.unwrap() else { panic!("it is new") };
+    let email = Name { place: 4, kind: NameKind::Email, value: "somebody@home.example".to_owned() };
+    record.add_names(named, &[email]).await.unwrap();
     record.one_payment(&["pi_1".to_owned(), "in_1".to_owned()], Some("hash")).await.unwrap();
     let event = Inbound { endpoint: "stripe", event: "evt_1", kind: "invoice.paid", ignored: false };
     assert!(record.first_time(event).await.unwrap() && !record.first_time(event).await.unwrap());
@@ -76,10 +95,13 @@ pub(super) async fn fill(catalog: &Catalog) {
     };
     record.refund(&refund).await.unwrap();
     let (program, note) = (code("spring"), "seen".to_owned());
-    record.ruling(&RulingRow { program, contact, verdict: Verdict::Qualify, note, at: NOON }).await.unwrap();
+    let covers = vec![Signal::Burst];
+    let ruling = RulingRow { program, contact, verdict: Verdict::Approve, note, covers: covers.clone(), at: NOON };
+    record.ruling(&ruling).await.unwrap();
     let case = record.case(contact, &code("spring")).await.unwrap();
     assert_eq!((case.leads.len(), case.conversions.len(), case.rulings.len()), (1, 1, 1));
     assert_eq!((case.conversions[0].refunded, &case.leads[0].credited), (99, &Some(credited)));
+    assert_eq!((case.leads[0].network.as_deref(), &case.rulings[0].covers), (Some("192.0.2.0/24"), &covers));
     let id = record.fresh_id().unwrap();
     let referral = ReferralRow {
         id,
@@ -94,6 +116,9 @@ pub(super) async fn fill(catalog: &Catalog) {
         state_at: NOON,
         reason: String::new(),
         since: NOON,
+        score: 40,
+        reasons: vec![Reason { signal: Signal::Burst, points: 40, words: "many".to_owned(), other: Some(contact) }],
+        held: true,
     };
     record.put_referral(&referral).await.unwrap();
     assert_eq!(record.referral_of(contact, &code("spring")).await.unwrap(), Some(referral));
@@ -125,12 +150,14 @@ pub(super) async fn fill(catalog: &Catalog) {
     assert_eq!(record.answered("leads", "k", "d").await.unwrap(), Answered::Yes(answer.clone()));
     assert_eq!(record.answered("leads", "k", "e").await.unwrap(), Answered::Otherwise(answer));
     assert_eq!(record.answered("refunds", "k", "d").await.unwrap(), Answered::No);
+    record.put_partner_clicks(&clicks()).await.unwrap();
+    record.put_following(&following()).await.unwrap();
     record.commit().await.unwrap();
     let secret = crate::config::secret::Secret::new("whsec_1");
     catalog.put_inbound(&code("stripe"), "stripe", &json!({}), Some(&[secret])).await.unwrap();
     let kind = uploads::UploadKind::Leads;
     let file = "email\nno\n";
-    let upload = catalog.create_upload(kind, &["email".to_owned()], file, 6).await.unwrap();
+    let upload = catalog.create_upload(kind, &["email".to_owned()], file, (6, 2)).await.unwrap();
     let mut record = catalog.record().await.unwrap();
     let refused = uploads::RefusedLine { line: 2, reason: "email".to_owned(), cells: vec!["no".to_owned()] };
     let step = uploads::UploadStep {
@@ -158,6 +185,48 @@ async fn everything_comes_back_as_it_was_written() {
     assert!(!fixture.catalog.has_rewards_to_release().await.unwrap());
     fixture.clock.advance(5);
     assert!(fixture.catalog.has_rewards_to_release().await.unwrap());
+}
+
+#[tokio::test]
+async fn what_is_held_is_listed_and_what_people_have_in_common_is_found() {
+    let fixture = Fixture::spring(BACKEND).await;
+    fill(&fixture.catalog).await;
+    let query = |signal| ReviewQuery { signal: Some(signal), limit: 1, ..ReviewQuery::default() };
+    let page = fixture.catalog.review(&query(Signal::Burst)).await.unwrap();
+    assert_eq!(
+        (page.items.len(), page.items[0].gifts, page.items[0].stake.len()),
+        (1, 0, 0),
+        "what is held until a date does not wait"
+    );
+    assert_eq!(page.items[0].person.external_id.as_deref(), Some("7"));
+    assert!(fixture.catalog.review(&query(Signal::TooFast)).await.unwrap().items.is_empty());
+    let last = &page.items[0].referral;
+    let cursor = Some(format!("{}.{}.{}", last.score, last.since.0, last.id));
+    let behind = ReviewQuery { cursor, limit: 1, ..ReviewQuery::default() };
+    assert!(fixture.catalog.review(&behind).await.unwrap().items.is_empty());
+
+    let mut record = fixture.catalog.record().await.unwrap();
+    let (other, _) = record.contact(&person("Ann+2@home.example", "")).await.unwrap();
+    let near = [(code("abc123"), "192.0.2.0/24".to_owned(), NOON.plus(5))];
+    let related = record.related(other, &code("spring"), Some(&code("abc123")), &near, 5).await.unwrap();
+    assert_eq!((related.mails.len(), related.clicks), (2, vec![clicks()]), "{:?}", related.mails);
+    assert_eq!(related.leads.len(), 2, "once for the address, once for the network: {:?}", related.leads);
+    let far = record.related(other, &code("spring"), Some(&code("abc123")), &near, 4).await.unwrap();
+    assert_eq!(far.leads.len(), 1);
+    assert_eq!(record.take_follow_due(5).await.unwrap(), [last.contact], "the partner's people are looked at again");
+    record.follow_later(other).await.unwrap();
+    record.follow_later(other).await.unwrap();
+    record.commit().await.unwrap();
+    assert!(fixture.catalog.has_follow_due().await.unwrap());
+    assert_eq!(fixture.catalog.following(&code("spring")).await.unwrap(), Some(following()));
+    assert_eq!(fixture.catalog.partner_clicks().await.unwrap(), [clicks()]);
+
+    let history = fixture.catalog.history(&code("spring"), 5).await.unwrap().unwrap();
+    assert_eq!((history.cases.len(), history.referrals.len(), history.rewards.len()), (1, 1, 1));
+    let case = &history.cases[&last.contact];
+    assert_eq!((case.leads.len(), case.conversions[0].refunded, case.rulings.len()), (1, 99, 1));
+    assert_eq!(fixture.catalog.contacts_of(&code("spring"), "", 9).await.unwrap(), [last.contact]);
+    assert!(fixture.catalog.history(&code("spring"), 0).await.unwrap().is_none(), "too many");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::{
     app::keys,
     catalog::{
         Catalog,
-        uploads::{FIRST_LINE, RefusedLine, UploadKind},
+        uploads::{RefusedLine, UploadKind},
     },
     config::Config,
     core::limits::FACT_LINES,
@@ -97,7 +97,7 @@ async fn tell(
     bar: &ProgressBar,
 ) -> anyhow::Result<Told> {
     let mut told = Told::default();
-    let (mut position, mut line) = (file.beginning.position, FIRST_LINE);
+    let (mut position, mut line) = (file.beginning.position, file.beginning.line);
     loop {
         let read = upload::read(&file.header, file.text, position, line, FACT_LINES);
         let done = desk.import(&read.lines, dry_run).await?;

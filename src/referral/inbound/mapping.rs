@@ -129,6 +129,11 @@ impl Settings {
         if mistakes.is_empty() { Ok(settings) } else { Err(mistakes) }
     }
 
+    /// The program that every fact is for.
+    pub fn program(&self) -> Option<String> {
+        self.fields.get("program")?.described().is
+    }
+
     fn decimal(&self) -> bool {
         self.fields.get("amount").is_some_and(|field| field.described().form == Some(Form::Decimal))
     }

@@ -70,6 +70,14 @@ impl Door {
         }
     }
 
+    /// The program that it names, and where.
+    pub fn program(&self) -> Option<(&'static str, String)> {
+        match self {
+            Door::Stripe(settings) => settings.program.as_ref().map(|code| ("settings.program", code.to_string())),
+            Door::Generic(settings) => settings.program().map(|code| ("settings.fields.program", code)),
+        }
+    }
+
     pub const fn kind(&self) -> &'static str {
         match self {
             Door::Stripe(_) => "stripe",
