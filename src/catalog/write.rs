@@ -10,6 +10,7 @@ use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use super::{
     Catalog, CatalogError, Entity, Kind, ShareLink, Shared,
+    audit::{Caller, Deed, difference},
     entity::{Binder, RowReader},
     outbox::Entry,
     record::{group::Shares, seen::Seen, sums::Moved},
@@ -44,6 +45,9 @@ pub(super) struct Writing {
     /// Entries of the outbox that are not written yet, and the last one's number that are.
     pub(super) untold: Vec<Entry>,
     pub(super) told: Option<i64>,
+    /// Whoever this is done for, and rows of the audit log that are not written yet.
+    pub(super) caller: Caller,
+    pub(super) deeds: Vec<(Caller, Deed)>,
     pub(super) now: Millis,
     /// Of a transaction of facts: who shares it, which referrals moved, and what was read of the catalog.
     pub(super) shares: Shares,
@@ -86,6 +90,8 @@ impl Writing {
             shares: Shares::default(),
             moved: Moved::default(),
             seen: Seen::default(),
+            caller: Caller::current(),
+            deeds: Vec::new(),
         })
     }
 
@@ -151,6 +157,7 @@ impl Writing {
     pub(super) async fn commit(mut self) -> Result<(), CatalogError> {
         self.write_changes(1).await?;
         self.write_outbox(1).await?;
+        self.write_audit().await?;
         if let Some(next) = self.next.filter(|_| self.changed) {
             sqlx::query("UPDATE feed SET next = $1 WHERE one = 1").bind(next).execute(&mut *self.tx).await?;
             sqlx::query("DELETE FROM changes WHERE seq < $1").bind(next - CHANGES_KEPT).execute(&mut *self.tx).await?;
@@ -177,7 +184,7 @@ impl Writing {
         Ok(self.tx.rollback().await?)
     }
 
-    async fn find<T: Entity>(&mut self, key: &[&str]) -> Result<Option<T>, CatalogError> {
+    pub(super) async fn find<T: Entity>(&mut self, key: &[&str]) -> Result<Option<T>, CatalogError> {
         let sql = super::read::select::<T>(&super::read::key_is::<T>());
         let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind((*part).to_owned()));
         let row = query.fetch_optional(&mut *self.tx).await?;
@@ -244,6 +251,9 @@ impl Writing {
 
     async fn remove<T: Entity>(&mut self, key: &[&str]) -> Result<(), CatalogError> {
         self.forget();
+        let before = self.find::<T>(key).await?;
+        let changes = difference(T::KIND.word(), before.as_ref(), None);
+        self.audit(Deed::new("delete", T::KIND.word(), key.join("/")).with(changes));
         let sql = format!("DELETE FROM {} WHERE {}", T::KIND.table(), super::read::key_is::<T>());
         let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind((*part).to_owned()));
         query.execute(&mut *self.tx).await?;
@@ -358,6 +368,9 @@ impl Catalog {
             Some(stored) => item = stored,
             None => return Err(CatalogError::Corrupt("a row that was just written is not there".to_owned())),
         }
+        let action = if created { "create" } else { "update" };
+        let changes = difference(T::KIND.word(), before.as_ref(), Some(&item));
+        writing.audit(Deed::new(action, T::KIND.word(), item.key()).with(changes));
         writing.commit().await?;
         Ok((item, created))
     }
@@ -382,6 +395,8 @@ impl Catalog {
         }
         wanted.set_times(writing.now, writing.now);
         writing.upsert(std::slice::from_ref(&wanted)).await?;
+        let changes = difference(Kind::ShareLink.word(), None, Some(&wanted));
+        writing.audit(Deed::new("create", Kind::ShareLink.word(), wanted.key()).with(changes));
         writing.commit().await?;
         wanted.generated = false;
         Ok((wanted, true))

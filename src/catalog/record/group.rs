@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    super::{Catalog, CatalogError, write::Writing},
+    super::{Catalog, CatalogError, audit::Caller, write::Writing},
     Recording, sums,
 };
 use crate::core::limits::CATALOG_BUSY_TIMEOUT;
@@ -30,8 +30,9 @@ pub(in super::super) struct Shares {
     waiting: Vec<oneshot::Sender<Result<(), CatalogError>>>,
     /// The last fact is not to be kept: its savepoint is rolled back.
     undone: bool,
-    /// Entries of the outbox before the last fact.
+    /// Entries of the outbox, and rows of the audit log, before the last fact.
     untold: usize,
+    deeds: usize,
     /// A transaction of facts: the outbox is written at its end.
     pub(in super::super) is_shared: bool,
 }
@@ -65,7 +66,8 @@ pub(super) async fn begin(catalog: &Catalog) -> Result<(Held, Option<oneshot::Se
         return Err(error);
     }
     held.shares.undone = true;
-    held.shares.untold = held.untold.len();
+    (held.shares.untold, held.shares.deeds) = (held.untold.len(), held.deeds.len());
+    held.caller = Caller::current();
     held.now = held.shared.clock.now();
     Ok((held, first_done))
 }
@@ -74,8 +76,9 @@ pub(super) async fn begin(catalog: &Catalog) -> Result<(Held, Option<oneshot::Se
 async fn settle(writing: &mut Writing, another: bool) -> Result<(), CatalogError> {
     if writing.shares.undone {
         run(writing, "ROLLBACK TO SAVEPOINT fact").await?;
-        let before = writing.shares.untold;
-        writing.untold.truncate(before);
+        let (untold, deeds) = (writing.shares.untold, writing.shares.deeds);
+        writing.untold.truncate(untold);
+        writing.deeds.truncate(deeds);
         writing.forget();
         writing.shares.undone = false;
     } else if another {

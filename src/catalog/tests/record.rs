@@ -142,6 +142,8 @@ pub(super) async fn fill(catalog: &Catalog) {
         reference: String::new(),
     };
     record.put_reward(&reward).await.unwrap();
+    assert!(record.notice(&reward).await.unwrap());
+    assert!(!record.notice(&reward).await.unwrap(), "it was told");
     assert_eq!(record.rewards_of(id).await.unwrap(), [reward]);
     super::touch::fill(&mut record).await;
     let answer = Answer { status: 201, body: "{}".to_owned() };
@@ -295,6 +297,7 @@ async fn a_fact_that_fails_in_the_database_is_taken_back_alone() {
         metadata: "{}".to_owned(),
         credited: None,
         decision: "{}".to_owned(),
+        network: None,
         at: NOON,
     };
     let (first, second) = tokio::join!(
