@@ -63,12 +63,15 @@ fn state(catalog: Catalog) -> ApiState {
     let webhooks = Webhooks { guard, tester, secret_overlap: settings.secret_overlap };
     let keys = KeyRing::new(vec![Key::new(1, &[1; 32])]).unwrap();
     let desk = Desk::new(catalog.clone(), Arc::new(ArcSwap::from_pointee(keys)), Clock::System);
+    let keeper = Arc::new(crate::store::sqlite::SqliteKeeper::new("events.db".as_ref(), Clock::System));
+    let persons = Persons { keeper, late_events: std::time::Duration::ZERO };
     ApiState {
         catalog,
         reports: Arc::new(NoReports),
         clock: Clock::System,
         desk,
         webhooks,
+        persons,
         form_limiter: Arc::new(Limiter::new(30)),
     }
 }

@@ -4,12 +4,19 @@ use std::sync::Arc;
 
 use crate::{
     config::{Config, stores::ReportsFrom},
-    core::{code::Code, event::Event},
+    core::{
+        code::Code,
+        event::Event,
+        id::{EventId, VisitorId},
+        time::Millis,
+    },
+    io::clock::Clock,
     store::{
         Arrived, BoxFuture, CreditedClick, EventCursor, Filter, LinkRow, LinksQuery, Position, ReachQuery, ReachRow,
         ReportError, Reports, TouchQuery,
-        clickhouse::{ClickHouseReports, Store},
-        sqlite,
+        clickhouse::{ClickHouseKeeper, ClickHouseReports, Store},
+        keep::{Erased, Erasure, Keeper},
+        sqlite::{self, SqliteKeeper},
     },
 };
 
@@ -19,6 +26,15 @@ pub(crate) fn open(config: &Config) -> anyhow::Result<Arc<dyn Reports>> {
         ReportsFrom::Sqlite => Arc::new(sqlite::LazyReports::new(config.data.join(sqlite::FILE))),
         ReportsFrom::ClickHouse if config.clickhouse.url.is_empty() => Arc::new(Nobody),
         ReportsFrom::ClickHouse => Arc::new(ClickHouseReports::new(Store::new(&config.clickhouse)?)),
+    })
+}
+
+/// Where the same events are forgotten.
+pub(super) fn keeper(config: &Config, clock: &Clock) -> anyhow::Result<Arc<dyn Keeper>> {
+    Ok(match config.reports {
+        ReportsFrom::Sqlite => Arc::new(SqliteKeeper::new(&config.data.join(sqlite::FILE), clock.clone())),
+        ReportsFrom::ClickHouse if config.clickhouse.url.is_empty() => Arc::new(Nobody),
+        ReportsFrom::ClickHouse => Arc::new(ClickHouseKeeper::new(Store::new(&config.clickhouse)?, clock.clone())),
     })
 }
 
@@ -60,6 +76,29 @@ impl Reports for Nobody {
     }
 
     fn arrived<'a>(&'a self, _: &'a [Position]) -> BoxFuture<'a, Result<Arrived, ReportError>> {
+        Nobody::answer()
+    }
+}
+
+impl Keeper for Nobody {
+    fn events_of<'a>(
+        &'a self,
+        _: &'a [VisitorId],
+        _: &'a [EventId],
+        _: u32,
+    ) -> BoxFuture<'a, Result<Vec<Event>, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn erase<'a>(&'a self, _: &'a Erasure) -> BoxFuture<'a, Result<Erased, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn expire(&self, _: Millis) -> BoxFuture<'_, Result<u64, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn complete_since(&self) -> BoxFuture<'_, Result<Option<Millis>, ReportError>> {
         Nobody::answer()
     }
 }

@@ -209,8 +209,6 @@ pub const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
 pub const MAIL_COMMANDS_MAX: u32 = 4;
 /// Mails that are sent at the same time.
 pub const MAILS_AT_ONCE: usize = 4;
-/// Mails that were sent or given up are kept for that long.
-pub const MAILS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 // === Requests ===
 
@@ -349,6 +347,29 @@ pub const OUTBOX_PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
 pub const OUTBOX_PURGE_ROWS: u32 = 1_000;
 /// How long rows stay that everybody has taken, when the configuration says nothing.
 pub const OUTBOX_RETENTION: Duration = Duration::from_secs(30 * 86_400);
+
+// === Persons ===
+
+/// Items of one import that have a row each in the audit log; a larger one has its own row and their number.
+pub const AUDIT_IMPORT_ROWS: u64 = 10_000;
+/// Rows of the catalog that an erasure or the retention goes through in one transaction.
+pub const SWEEP_ROWS: u32 = 500;
+/// Rows of each kind that the export of a person shows.
+pub const PERSON_ROWS_MAX: u32 = 10_000;
+/// Clicks of a person that an erasure looks for in later events.
+pub const PERSON_CLICKS_MAX: usize = 10_000;
+/// Rows of the event store that an erasure looks through at once in SQLite.
+pub const ERASE_SPAN_ROWS: i64 = 50_000;
+/// Rows of events that the retention deletes in one transaction.
+pub const EXPIRE_ROWS: i64 = 5_000;
+/// How often the retention looks for what is too old.
+pub const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
+/// How often a complete erasure looks for late events.
+pub const ERASURE_LOOK_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Addresses that one program mails due rewards to.
+pub const NOTIFY_MAX: usize = 20;
+/// Text of such a mail, characters.
+pub const NOTIFY_TEXT_MAX_CHARS: usize = 10_000;
 
 // === Kafka and ClickHouse ===
 

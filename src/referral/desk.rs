@@ -13,6 +13,7 @@ use super::{
     follow,
     further::{fingerprint, known_lead, payment_name, rematch, tell_further},
     history::{event, follow},
+    notice,
     once::{Once, answered, finish},
     rejudge::{rejudge, settle},
     told::{STANDING_API, Sum, ToldConversion, ToldLead, ToldRefund, Whose},
@@ -20,6 +21,7 @@ use super::{
 use crate::{
     catalog::{
         Catalog, CatalogError, Mistake,
+        audit::{Change, Deed},
         record::{
             Answer, ContactId, ConversionRow, FOR_GOOD, Known, LeadRow, Recording, ReferralRow, RefundRow, RewardRow,
             RulingRow, Told,
@@ -310,6 +312,8 @@ impl Desk {
         record.ruling(&row).await?;
         follow(&mut record, contact).await?;
         let after = record.referral_of(contact, &found.program).await?.ok_or_else(|| no_referral(referral))?;
+        let changes = vec![Change::new("state", found.state, after.state.clone())];
+        record.audit(None, Deed::new(verdict.word(), "referral", referral.to_string()).with(changes));
         if verdict == fact::Verdict::Approve {
             record.tell("referral.approved", &after.program, json!({ "referral": after, "note": note })).await?;
         }
@@ -342,6 +346,7 @@ impl Desk {
             let row = RewardRow { state, issued_at, reference: reference.to_owned(), ..before.clone() };
             record.put_reward(&row).await?;
             follow::tell(&mut record, Some(&before), &row).await?;
+            record.audit(None, notice::issued(&before, &row));
             issued.push(row);
         }
         if !mistakes.is_empty() {
@@ -361,6 +366,7 @@ impl Desk {
             record.put_reward(&row).await?;
             follow::tell(&mut record, Some(before), &row).await?;
         }
+        notice::settle(&mut record).await?;
         record.commit().await?;
         Ok(held.len())
     }

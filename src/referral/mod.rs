@@ -27,10 +27,11 @@
 //! | `clicks` | the event store's clicks: asked for at a lead, followed as they arrive |
 //! | `once` | requests that have their effect once |
 //! | `follow` | what follows, brought into the record |
+//! | `notice` | what is due, told by mail |
 //! | `dry_run` | what changed terms would do, without doing it |
 //! | `background` | changed terms, and what concerns many, brought to history |
 //!
-//! All but `desk`, `deed`, `further`, `evidence`, `once`, `follow`, `history`, `rejudge`, `clicks`, `dry_run` and `background` are pure: they take facts, terms and time
+//! All but `desk`, `deed`, `further`, `evidence`, `once`, `follow`, `notice`, `history`, `rejudge`, `clicks`, `dry_run` and `background` are pure: they take facts, terms and time
 //! as arguments and know no store.
 
 #[cfg(test)]
@@ -50,6 +51,7 @@ mod further;
 mod history;
 pub mod inbound;
 pub mod ledger;
+mod notice;
 mod once;
 pub mod outcome;
 mod plan;

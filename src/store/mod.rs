@@ -16,6 +16,7 @@ use crate::core::{
 
 pub mod clickhouse;
 pub mod kafka;
+pub mod keep;
 #[cfg(test)]
 pub(crate) mod model;
 pub mod question;

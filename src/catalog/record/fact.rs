@@ -4,7 +4,7 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{
     super::CatalogError,
-    Recording,
+    ERASED, Recording,
     contact::{ContactId, Known, id},
 };
 use crate::core::{
@@ -338,7 +338,7 @@ impl Recording {
 
 fn again(row: &AnyRow, digest: &str) -> Result<Told, CatalogError> {
     let (known, told): (FactId, &str) = (id(row, 0)?, row.try_get(1)?);
-    Ok(if told == digest { Told::Again(known) } else { Told::Otherwise(known) })
+    Ok(if told == digest || told == ERASED { Told::Again(known) } else { Told::Otherwise(known) })
 }
 
 pub(super) fn code(text: &str) -> Result<Code, CatalogError> {

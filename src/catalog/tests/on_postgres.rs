@@ -32,6 +32,8 @@ mod items;
 mod names;
 #[path = "outbox.rs"]
 mod outbox;
+#[path = "persons.rs"]
+mod persons;
 #[path = "record.rs"]
 mod record;
 #[path = "touch.rs"]

@@ -142,6 +142,8 @@ pub(super) async fn fill(catalog: &Catalog) {
         reference: String::new(),
     };
     record.put_reward(&reward).await.unwrap();
+    assert!(record.notice(&reward).await.unwrap());
+    assert!(!record.notice(&reward).await.unwrap(), "it was told");
     assert_eq!(record.rewards_of(id).await.unwrap(), [reward]);
     super::touch::fill(&mut record).await;
     let answer = Answer { status: 201, body: "{}".to_owned() };

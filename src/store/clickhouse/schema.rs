@@ -211,8 +211,8 @@ impl Store {
         let has = if events_are_there { self.ttl().await? } else { 0 };
         if has != wanted {
             let what = match wanted {
-                0 => "keep events for ever (clickhouse.retention)".to_owned(),
-                _ => format!("keep events for {} days (clickhouse.retention)", wanted.div_ceil(86_400)),
+                0 => "keep events for ever (retention.events)".to_owned(),
+                _ => format!("keep events for {} days (retention.events)", wanted.div_ceil(86_400)),
             };
             changes.push(Change { what, work: Work::Retention(wanted) });
         }
@@ -273,7 +273,7 @@ impl Store {
     }
 
     /// Seconds for which the table keeps rows; 0 is for ever.
-    async fn ttl(&self) -> Result<u64, StoreError> {
+    pub(super) async fn ttl(&self) -> Result<u64, StoreError> {
         let query = self.query("SELECT engine_full FROM system.tables WHERE database = ? AND name = 'events'")?;
         let engine: Option<String> = self.rows(query.bind(&self.form().database)).await?.pop();
         Ok(engine.as_deref().map_or(0, ttl_seconds))

@@ -20,6 +20,7 @@
 //! | `sink.rs` | writing |
 //! | `reports.rs` | reading |
 //! | `touches.rs` | the touches of visitors, and what arrived |
+//! | `keep.rs` | forgetting |
 //! | `error.rs` | which errors are worth another try |
 //!
 //! [`SUMS_LAG_MAX_EVENTS`]: crate::core::limits::SUMS_LAG_MAX_EVENTS
@@ -32,6 +33,7 @@ use sqlx::{
 };
 
 mod error;
+mod keep;
 mod lazy;
 mod record;
 mod reports;
@@ -42,6 +44,7 @@ mod tests;
 mod touches;
 mod visits;
 
+pub use keep::SqliteKeeper;
 pub use lazy::{LazyReports, LazySink};
 pub use reports::SqliteReports;
 pub use sink::SqliteSink;

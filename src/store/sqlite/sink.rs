@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection, sqlite::SqlitePool};
+use sqlx::{AssertSqlSafe, Connection, Row, Sqlite, SqliteConnection, Transaction, sqlite::SqlitePool};
 
 use super::{
     super::{Batch, BoxFuture, Sink, SinkError, Stored, record as shared},
@@ -104,6 +104,11 @@ pub(super) async fn in_chunks<T>(
     Ok(last)
 }
 
+/// A transaction that is the one who writes from its beginning.
+pub(super) async fn in_write(pool: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    pool.begin_with("BEGIN IMMEDIATE").await
+}
+
 fn position(next: u64) -> Result<i64, sqlx::Error> {
     i64::try_from(next).map_err(|_| sqlx::Error::InvalidArgument(format!("journal position {next} is impossible")))
 }
@@ -128,6 +133,21 @@ impl SqliteSink {
         self.pool.close().await;
     }
 
+    /// Writes the sums of all rows that there are, so that rows may go.
+    pub(super) async fn settle(&mut self) -> Result<(), SinkError> {
+        let settled = async {
+            let mut transaction = in_write(&self.pool).await?;
+            let mut state = Self::state(&mut transaction).await?;
+            self.gathered = None;
+            if state.newest > state.summed {
+                self.gather(&mut transaction, state).await?;
+                self.write_sums(&mut transaction, &mut state).await?;
+            }
+            transaction.commit().await
+        };
+        settled.await.map_err(|error| sort(&error).into())
+    }
+
     async fn read_positions(connection: &mut SqliteConnection) -> Result<HashMap<LaneId, u64>, sqlx::Error> {
         let rows = sqlx::query("SELECT lane, next FROM positions").fetch_all(connection).await?;
         rows.iter()
@@ -142,7 +162,7 @@ impl SqliteSink {
     }
 
     async fn store_all(&mut self, batches: &[Batch], care: Care) -> Result<Stored, sqlx::Error> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = in_write(&self.pool).await?;
         // Until the commit is known, nobody knows what the sums belong to.
         let before = self.gathered.take();
         let mut state = Self::state(&mut transaction).await?;
