@@ -33,7 +33,7 @@ pub(super) async fn fill(catalog: &Catalog) {
     let mut record = catalog.record().await.unwrap();
     let person = Person { email: Some("zed@home.example".to_owned()), ..Person::default() };
     let (contact, _) = record.contact(&person).await.unwrap();
-    record.bind_visitor(contact, VisitorId([8; 16])).await.unwrap();
+    record.bind_visitor(contact, VisitorId([8; 16]), NOON).await.unwrap();
     record.commit().await.unwrap();
     catalog.erase_person(&PersonKey::email("zed@home.example"), std::time::Duration::ZERO).await.unwrap();
 }
