@@ -2,7 +2,8 @@
 //!
 //! The figure is CPU time (user and system, all threads), because the machine's disk and neighbours make wall time jump.
 //! `few-links`: 100 links of 10 partners. `many-links`: 100,000 links of 1,000 partners drawn at random, so that nearly
-//! every event has a sum of its own: the worst case. A file of some hundred thousand events grows in both.
+//! every event has a sum of its own: the worst case. `no-touches`: few links, but bots, for whom nobody asks by visitor. A
+//! file of some hundred thousand events grows in each.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
 
@@ -40,14 +41,15 @@ impl Random {
     }
 }
 
-fn batch(random: &mut Random, sequence: &mut u64, links: u64, partners: u64) -> Batch {
+fn batch(random: &mut Random, sequence: &mut u64, (links, partners, class): (u64, u64, Class)) -> Batch {
     let first = *sequence;
     *sequence += BATCH_MAX_EVENTS as u64;
-    let records = (first..*sequence).map(|sequence| (sequence, click(random, sequence, links, partners))).collect();
+    let records =
+        (first..*sequence).map(|sequence| (sequence, click(random, sequence, (links, partners, class)))).collect();
     Batch { lane: LaneId(1), records, next: *sequence }
 }
 
-fn click(random: &mut Random, sequence: u64, links: u64, partners: u64) -> Vec<u8> {
+fn click(random: &mut Random, sequence: u64, (links, partners, class): (u64, u64, Class)) -> Vec<u8> {
     // 50 clicks a millisecond.
     let time = Millis(1_772_368_200_250 + (sequence / 50) as i64);
     let mut bytes = [0; 10];
@@ -56,7 +58,7 @@ fn click(random: &mut Random, sequence: u64, links: u64, partners: u64) -> Vec<u
     let event = Event {
         id: EventId::new(time, bytes).0.into(),
         kind: Kind::Click as i32,
-        class: Class::Human as i32,
+        class: class as i32,
         time_ms: time.0,
         program: "spring".to_owned(),
         link: format!("link{:06}", random.next() % links),
@@ -85,7 +87,11 @@ fn sink(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut group = criterion.benchmark_group("sink, CPU time");
     group.sample_size(20).throughput(Throughput::Elements(BATCH_MAX_EVENTS as u64));
-    for (name, links, partners) in [("few-links", 100, 10), ("many-links", 100_000, 1_000)] {
+    for (name, about) in [
+        ("few-links", (100, 10, Class::Human)),
+        ("no-touches", (100, 10, Class::Bot)),
+        ("many-links", (100_000, 1_000, Class::Human)),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let mut sink = runtime.block_on(SqliteSink::open(&folder.path().join(FILE), Clock::System)).unwrap();
         let (mut random, mut sequence) = (Random(88_172_645_463_325_252), 0);
@@ -93,7 +99,7 @@ fn sink(criterion: &mut Criterion) {
             bencher.iter_custom(|rounds| {
                 let mut spent = Duration::ZERO;
                 for _ in 0..rounds {
-                    let batches = [batch(&mut random, &mut sequence, links, partners)];
+                    let batches = [batch(&mut random, &mut sequence, about)];
                     let before = cpu();
                     black_box(runtime.block_on(sink.store(&batches)).unwrap());
                     spent += cpu() - before;

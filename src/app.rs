@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{self, ApiState, Limiter, ops::OpsState},
-    catalog::{self, Catalog, Follower},
+    catalog::{
+        self, Catalog, Follower,
+        audit::{Caller, as_caller},
+    },
     config::{self, Config},
     core::limits::{FORM_LEADS_PER_MINUTE, HANDED_MAX},
     edge::{self, HandedOver, tls::TlsHandle},
@@ -27,7 +30,7 @@ use crate::{
     links::Links,
     pump::{self, Pump},
     referral::Desk,
-    store::Reports,
+    store::{Reports, keep::Keeper},
     telemetry::{
         health::{Health, State},
         logs,
@@ -37,7 +40,9 @@ use crate::{
 
 mod addresses;
 mod click_limits;
+mod clicks;
 mod demo;
+mod erasures;
 mod handed;
 mod history;
 pub(crate) mod keys;
@@ -47,6 +52,7 @@ mod outbox_lane;
 mod release;
 mod reload;
 pub(crate) mod reports;
+mod retention;
 mod scrape;
 mod senders;
 mod sinks;
@@ -114,6 +120,7 @@ struct Parts {
     follower: Follower,
     journal: Journal,
     reports: Arc<dyn Reports>,
+    keeper: Arc<dyn Keeper>,
     senders: Senders,
     handed: HandedOver,
 }
@@ -125,7 +132,8 @@ async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Re
     let sockets = workers::bind(&parts.config.edge)?;
     let addresses = Addresses::of(&sockets, &control, &ops)?;
 
-    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders, handed } = parts;
+    let Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, keeper, senders, handed } =
+        parts;
     let sink = sinks::open(&config, &clock)?;
     let signals = Signals::listen()?;
     let stop = CancellationToken::new();
@@ -152,25 +160,32 @@ async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Re
         moved,
         health: health.clone(),
         clock: clock.clone(),
-        retention: config.outbox.retention,
+        retention: config.retention.outbox,
     };
     let outbox = owned("the outbox's lane", outbox.run(outbox_stop.clone()), &outbox_stop, &ended);
 
     let data = config.data.clone();
     let scrape =
         scrape::Scrape::new(metrics, &workers, journal, health.clone(), Arc::clone(&links), data, clock.clone());
-    let desk = Desk::new(catalog.clone(), Arc::clone(&shared.keys), clock.clone());
+    let desk = Desk::new(catalog.clone(), Arc::clone(&shared.keys), clock.clone()).with_history(Arc::clone(&reports));
     let state = ApiState {
         catalog: catalog.clone(),
         reports: Arc::clone(&reports),
         clock: clock.clone(),
         desk: desk.clone(),
         webhooks: senders.api,
+        persons: api::Persons { keeper: Arc::clone(&keeper), late_events: config.retention.late_events },
         form_limiter: Arc::new(Limiter::new(FORM_LEADS_PER_MINUTE)),
     };
     let handed_over = api::handed_over(state.clone());
     let api = api::router(state);
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
+    let sweeper = retention::Sweeper {
+        catalog: catalog.clone(),
+        keeper: Arc::clone(&keeper),
+        retention: config.retention,
+        clock: clock.clone(),
+    };
     let tasks: Vec<JoinHandle<()>> = vec![
         owned("control listener", serve_http(control, api, stop.clone()), &stop, &ended),
         owned("what the edge hands over", handed::serve(handed, handed_over, stop.clone()), &stop, &ended),
@@ -179,6 +194,14 @@ async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Re
         owned("due rewards", release::follow(catalog.clone(), desk.clone(), stop.clone()), &stop, &ended),
         owned("changed terms", history::follow(desk.clone(), Arc::clone(&reports), stop.clone()), &stop, &ended),
         owned("uploads", uploads::follow(desk.clone(), stop.clone()), &stop, &ended),
+        owned(
+            "clicks of contacts",
+            clicks::follow(clicks::follower(&config, &catalog, &reports)?, stop.clone()),
+            &stop,
+            &ended,
+        ),
+        owned("erasures", erasures::follow(catalog.clone(), Arc::clone(&keeper), stop.clone()), &stop, &ended),
+        owned("retention", sweeper.run(stop.clone()), &stop, &ended),
         owned("click limits", click_limits::follow(links, reports, stop.clone()), &stop, &ended),
         owned("webhooks", senders.webhooks.run(stop.clone()), &stop, &ended),
         owned("mail", senders.mailer.run(stop.clone()), &stop, &ended),
@@ -246,7 +269,7 @@ async fn resolve(config: Config, start: &Start) -> anyhow::Result<Parts> {
     let journal = Journal::open(SystemDisk::shared(), journal_settings(&config), clock.clone())?;
     let catalog = Catalog::configured(&config, clock.clone())?;
     if start.demo {
-        demo::fill(&catalog).await?;
+        as_caller(Caller::system("demo"), demo::fill(&catalog)).await?;
     }
     let options = catalog::FollowerOptions {
         poll_interval: config.catalog.poll_interval,
@@ -259,16 +282,19 @@ async fn resolve(config: Config, start: &Start) -> anyhow::Result<Parts> {
     {
         return Err(error).context("there is neither a catalog nor a snapshot of it to serve");
     }
-    if let Err(error) = catalog.ensure_admin_token(&config.data.join("admin-token")).await {
+    if let Err(error) =
+        as_caller(Caller::system("start"), catalog.ensure_admin_token(&config.data.join("admin-token"))).await
+    {
         tracing::warn!(%error, "the admin token cannot be checked while the catalog is away");
     }
     let reports = reports::open(&config)?;
+    let keeper = reports::keeper(&config, &clock)?;
     let senders = Senders::new(&config, &catalog, &health, &clock)?;
     let links: Arc<Links> = follower.links();
     let (control, handed) = mpsc::channel(HANDED_MAX);
     let (settings, control) = (edge_settings(&config), Some(control));
     let shared = Arc::new(edge::Shared { links, keys, enrich, clock: clock.clone(), settings, control });
-    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, senders, handed })
+    Ok(Parts { config, clock, health, shared, tls, catalog, follower, journal, reports, keeper, senders, handed })
 }
 
 /// Makes the folder, and says at once when it cannot be written.

@@ -161,10 +161,10 @@ fn export_and_import_lose_nothing() {
     let from = Shell::new();
     from.import(
         "programs",
-        "code,name,status,attribution,window_days,domain,origins,credit,qualification,rewards,parent_shares,review\n\
+        "code,name,status,attribution,window_days,domain,origins,credit,qualification,rewards,parent_shares,review,notify\n\
          spring,'=1+1,paused,first_touch,30,shop.example,https://shop.example;http://a.example:8080,latest,\"{\"\"on\"\":\"\"lead\"\"}\",\
          \"[{\"\"code\"\":\"\"r\"\",\"\"to\"\":\"\"both\"\",\"\"on\"\":\"\"lead\"\",\"\"value\"\":{\"\"gift\"\":\"\"a mug\"\"},\"\"hold_days\"\":3,\"\"auto_issue\"\":false}]\",\
-         \"[1000,500]\",\"{\"\"hold_from\"\":50}\"\nvip,,,,,,,,,,,\n",
+         \"[1000,500]\",\"{\"\"hold_from\"\":50}\",\"{\"\"addresses\"\":[\"\"ops@shop.example\"\"],\"\"partner\"\":true,\"\"subject\"\":\"\"\"\",\"\"text\"\":\"\"{amount}\"\"}\"\nvip,,,,,,,,,,,,\n",
     );
     from.import(
         "partners",

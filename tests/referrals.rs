@@ -112,6 +112,61 @@ fn a_click_becomes_a_lead_a_sale_a_reward_and_a_refund_takes_it_back() {
 }
 
 #[test]
+fn a_visitors_clicks_are_candidates_and_who_is_known_needs_no_form() {
+    let business = Business::open();
+    business.ok("PUT", "/v1/programs/autumn", &json!({"name": "Autumn"}));
+    let link = json!({"name": "Sun care", "address": "https://shop.example/sun", "programs": ["autumn"]});
+    business.ok("PUT", "/v1/links/suncare", &link);
+    business.ok("PUT", "/v1/partners/top", &json!({"name": "Top"}));
+    business.ok("PUT", "/v1/partners/jane", &json!({"name": "Jane", "parent": "top", "programs": ["autumn"]}));
+    let mut browser = Client::connect(business.server.edge).unwrap();
+    let mut go = |path: &str, fp: &str| {
+        let answer =
+            browser.send("GET", path, &[("User-Agent", support::client::BROWSER), ("Cookie", fp)], b"").unwrap();
+        assert_eq!(answer.status, 302);
+        answer.cookie().unwrap().to_owned()
+    };
+    // The cookie knows the first and the last click; the one between them stands in the history only.
+    let mut fp = "none=yet".to_owned();
+    for _ in 0..3 {
+        fp = go("/go/haircare/abc123/website2", &fp);
+    }
+    let lead = json!({"program": "spring", "email": "ann@home.example", "cookie": fp.strip_prefix("fp=").unwrap()});
+    let id = business.ok("POST", "/v1/leads", &lead)["referral"]["id"].as_str().unwrap().to_owned();
+    let explained = eventually("the history among the candidates", || {
+        let explained = business.ok("GET", &format!("/v1/referrals/{id}/attribution"), &Value::Null);
+        explained["decisions"][0]["candidates"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|candidate| candidate["source"] == "history" && candidate["verdict"] == "not_last")
+            .then_some(explained)
+    });
+    let words = explained["words"].to_string();
+    assert!(words.contains("(by the history of the person's visitors): another touch was later"), "{explained:#}");
+    assert_eq!(explained["parents"], json!([]));
+
+    eventually("the link of jane", || {
+        let location = Client::connect(business.server.edge).unwrap().get("/go/suncare/jane").unwrap();
+        (location.header("location").unwrap().contains("fpc=")).then_some(())
+    });
+    go("/go/suncare/jane", &fp);
+    let referral = eventually("a referral of jane", || {
+        business.ok("GET", "/v1/referrals?partner=jane", &Value::Null)["items"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!((&referral["program"], &referral["state"]), (&json!("autumn"), &json!("pending")), "{referral:#}");
+    let id = referral["id"].as_str().unwrap();
+    let explained = business.ok("GET", &format!("/v1/referrals/{id}/attribution"), &Value::Null);
+    assert_eq!((&explained["decisions"][0]["source"], &explained["parents"]), (&json!("click"), &json!(["top"])));
+    let words = explained["words"].as_array().unwrap();
+    assert!(words[0].as_str().unwrap().contains("the click of a known contact"), "{explained:#}");
+    assert_eq!(words.last().unwrap(), "jane has the parent top.");
+    let view = business.ok("GET", &format!("/v1/referrals/{id}"), &Value::Null);
+    assert_eq!((&view["person"]["email"], &view["parents"]), (&json!("ann@home.example"), &json!(["top"])));
+    assert!(business.server.stop().success());
+}
+
+#[test]
 fn what_was_held_long_enough_is_due_and_what_came_first_matches_later() {
     let business = Business::open();
     let sale =
@@ -124,6 +179,10 @@ fn what_was_held_long_enough_is_due_and_what_came_first_matches_later() {
     eventually("both sides due", || {
         (business.states() == ["share partner due", "welcome invited due", "welcome partner due"]).then_some(())
     });
+    // A lead, three rewards, and what waited for the lead.
+    let rows = rows(business.folder.path(), 6);
+    let count = |kind: &str| rows.iter().filter(|row| row["kind"] == kind).count();
+    assert_eq!((count("lead"), count("reward"), count("conversion"), count("refund")), (1, 3, 1, 1), "{rows:#?}");
     let share = &business.rewards("partner=abc123").into_iter().find(|reward| reward["rule"] == "share").unwrap();
     assert_eq!(share["owed"]["money"]["amount"], 150, "ten percent of what was not paid back");
 }

@@ -1,4 +1,5 @@
-//! The bearer token (RFC 6750).
+//! The bearer token (RFC 6750), and who calls: what a request changes is in the audit log under the token's name and the
+//! request's id.
 
 use axum::{
     extract::{Request, State},
@@ -8,6 +9,15 @@ use axum::{
 };
 
 use super::{ApiState, Problem};
+use crate::{
+    catalog::audit::{Caller, as_caller},
+    core::{id::EventId, limits::IDEMPOTENCY_KEY_MAX_BYTES},
+    io::random,
+};
+
+/// The name of the one token that there is.
+const ADMIN: &str = "admin";
+const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("x-request-id");
 
 /// Lets only those through who know the admin token.
 pub(super) async fn require_token(State(state): State<ApiState>, request: Request, next: Next) -> Response {
@@ -18,11 +28,28 @@ pub(super) async fn require_token(State(state): State<ApiState>, request: Reques
         );
     };
     match state.catalog.is_admin_token(token).await {
-        Ok(true) => next.run(request).await,
+        Ok(true) => {
+            let id = request_id(request.headers());
+            let caller = Caller::token(ADMIN, id.clone());
+            let mut response = as_caller(caller, next.run(request)).await;
+            if let Ok(id) = HeaderValue::from_str(&id) {
+                response.headers_mut().insert(REQUEST_ID, id);
+            }
+            response
+        }
         Ok(false) => {
             refuse("Bearer realm=\"fingerpost\", error=\"invalid_token\"", "this token is not the admin token")
         }
         Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+/// The id that the client (or a proxy) gave the request, or a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).map(str::trim);
+    match given.filter(|id| !id.is_empty() && id.len() <= IDEMPOTENCY_KEY_MAX_BYTES) {
+        Some(id) => id.to_owned(),
+        None => EventId(random::bytes().unwrap_or_default()).to_string(),
     }
 }
 

@@ -32,6 +32,7 @@ use crate::{
 };
 
 mod ads;
+pub(crate) mod audit;
 mod auth;
 mod facts;
 mod forms;
@@ -41,6 +42,7 @@ mod limiter;
 mod links;
 pub mod ops;
 mod partners;
+mod persons;
 mod problem;
 mod programs;
 mod referrals;
@@ -48,6 +50,7 @@ mod reports;
 mod review;
 mod rewards;
 mod share_links;
+mod since;
 mod uploads;
 mod webhooks;
 
@@ -55,6 +58,7 @@ mod webhooks;
 mod tests;
 
 pub use limiter::Limiter;
+pub use persons::Persons;
 pub use problem::Problem;
 pub use webhooks::Webhooks;
 
@@ -66,6 +70,7 @@ pub struct ApiState {
     pub clock: Clock,
     pub desk: Desk,
     pub webhooks: Webhooks,
+    pub persons: Persons,
     /// Of leads that forms send.
     pub form_limiter: Arc<Limiter>,
 }
@@ -103,7 +108,7 @@ impl std::fmt::Debug for ApiState {
     security(("token" = [])),
     tags(
         (name = "programs"), (name = "links"), (name = "partners"), (name = "ads"), (name = "share links"), (name = "referrals"),
-        (name = "rewards"), (name = "review"), (name = "reports"), (name = "webhooks"),
+        (name = "rewards"), (name = "review"), (name = "reports"), (name = "webhooks"), (name = "persons"), (name = "audit"),
         (name = "inbound"), (name = "uploads"),
     )
 )]
@@ -116,7 +121,7 @@ async fn openapi(State(document): State<Arc<OpenApi>>) -> Response {
 }
 
 /// All resources, each with its description.
-fn resources() -> OpenApiRouter<ApiState> {
+fn resources(state: &ApiState) -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(programs::routes())
         .merge(links::routes())
@@ -127,8 +132,10 @@ fn resources() -> OpenApiRouter<ApiState> {
         .merge(referrals::routes())
         .merge(rewards::routes())
         .merge(review::routes())
-        .merge(reports::routes())
+        .merge(reports::routes().route_layer(middleware::from_fn_with_state(state.clone(), since::say)))
         .merge(webhooks::routes())
+        .merge(audit::routes())
+        .merge(persons::routes())
         .merge(inbound::routes())
         .merge(uploads::routes())
 }
@@ -137,7 +144,7 @@ fn resources() -> OpenApiRouter<ApiState> {
 pub fn router(state: ApiState) -> Router {
     let public: OpenApiRouter<Arc<OpenApi>> = OpenApiRouter::new().routes(routes!(openapi));
     let (public, described) = public.split_for_parts();
-    let guarded = resources().route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
+    let guarded = resources(&state).route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
     let description = OpenApiRouter::with_openapi(<Description as utoipa::OpenApi>::openapi());
     let (guarded, mut document) = description.merge(guarded).split_for_parts();
     document.merge(described);

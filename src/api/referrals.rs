@@ -18,6 +18,7 @@ use crate::{
         record::{ReferralRow, ReferralView},
     },
     core::{
+        code::Code,
         fact::{FactId, Verdict},
         limits::GIFT_MAX_CHARS,
     },
@@ -51,6 +52,9 @@ struct Parameters {
 #[derive(Serialize, utoipa::ToSchema)]
 struct Explained {
     referral: ReferralRow,
+    /// The partner's parent, its parent, and so on, who share in the partner's rewards.
+    #[schema(value_type = Vec<String>)]
+    parents: Vec<Code>,
     /// The whole story in words.
     words: Vec<String>,
     decisions: Vec<Decision>,
@@ -93,13 +97,17 @@ async fn get(State(state): State<ApiState>, Path(text): Path<String>) -> Result<
 #[utoipa::path(get, path = "/v1/referrals/{id}/attribution", tag = "referrals", operation_id = "explain_referral",
     params(("id" = String, Path)), responses((status = 200, body = Explained), Problems))]
 async fn attribution(State(state): State<ApiState>, Path(text): Path<String>) -> Result<Json<Explained>, Problem> {
-    let referral = state.catalog.referral(id("referral", &text)?).await?.referral;
+    let ReferralView { referral, parents, .. } = state.catalog.referral(id("referral", &text)?).await?;
     let mut decisions: Vec<Decision> = Vec::new();
     for text in state.catalog.decisions(&referral).await? {
         decisions.push(serde_json::from_str(&text).map_err(|error| Problem::internal(error.to_string()))?);
     }
-    let words = decisions.iter().flat_map(Decision::in_words).collect();
-    Ok(Json(Explained { referral, words, decisions }))
+    let mut words: Vec<String> = decisions.iter().flat_map(Decision::in_words).collect();
+    if !parents.is_empty() {
+        let chain: Vec<&str> = parents.iter().map(Code::as_str).collect();
+        words.push(format!("{} has the parent {}.", referral.partner, chain.join(", whose parent is ")));
+    }
+    Ok(Json(Explained { referral, parents, words, decisions }))
 }
 
 /// Qualifies a referral by hand.

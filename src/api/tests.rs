@@ -16,7 +16,10 @@ use crate::{
         key::{Key, KeyRing},
     },
     io::clock::Clock,
-    store::{BoxFuture, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError},
+    store::{
+        Arrived, BoxFuture, CreditedClick, EventCursor, Filter, LinkRow, LinksQuery, Position, ReachQuery, ReachRow,
+        ReportError, TouchQuery,
+    },
 };
 
 /// Reports that nobody asks here.
@@ -44,6 +47,12 @@ impl Reports for NoReports {
     fn link_clicks<'a>(&'a self, _: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>> {
         away()
     }
+    fn touches<'a>(&'a self, _: &'a TouchQuery) -> BoxFuture<'a, Result<Vec<CreditedClick>, ReportError>> {
+        away()
+    }
+    fn arrived<'a>(&'a self, _: &'a [Position]) -> BoxFuture<'a, Result<Arrived, ReportError>> {
+        away()
+    }
 }
 
 /// Over a catalog, without reports.
@@ -54,12 +63,15 @@ fn state(catalog: Catalog) -> ApiState {
     let webhooks = Webhooks { guard, tester, secret_overlap: settings.secret_overlap };
     let keys = KeyRing::new(vec![Key::new(1, &[1; 32])]).unwrap();
     let desk = Desk::new(catalog.clone(), Arc::new(ArcSwap::from_pointee(keys)), Clock::System);
+    let keeper = Arc::new(crate::store::sqlite::SqliteKeeper::new("events.db".as_ref(), Clock::System));
+    let persons = Persons { keeper, late_events: std::time::Duration::ZERO };
     ApiState {
         catalog,
         reports: Arc::new(NoReports),
         clock: Clock::System,
         desk,
         webhooks,
+        persons,
         form_limiter: Arc::new(Limiter::new(30)),
     }
 }

@@ -4,11 +4,19 @@ use std::sync::Arc;
 
 use crate::{
     config::{Config, stores::ReportsFrom},
-    core::{code::Code, event::Event},
+    core::{
+        code::Code,
+        event::Event,
+        id::{EventId, VisitorId},
+        time::Millis,
+    },
+    io::clock::Clock,
     store::{
-        BoxFuture, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError, Reports,
-        clickhouse::{ClickHouseReports, Store},
-        sqlite,
+        Arrived, BoxFuture, CreditedClick, EventCursor, Filter, LinkRow, LinksQuery, Position, ReachQuery, ReachRow,
+        ReportError, Reports, TouchQuery,
+        clickhouse::{ClickHouseKeeper, ClickHouseReports, Store},
+        keep::{Erased, Erasure, Keeper},
+        sqlite::{self, SqliteKeeper},
     },
 };
 
@@ -18,6 +26,15 @@ pub(crate) fn open(config: &Config) -> anyhow::Result<Arc<dyn Reports>> {
         ReportsFrom::Sqlite => Arc::new(sqlite::LazyReports::new(config.data.join(sqlite::FILE))),
         ReportsFrom::ClickHouse if config.clickhouse.url.is_empty() => Arc::new(Nobody),
         ReportsFrom::ClickHouse => Arc::new(ClickHouseReports::new(Store::new(&config.clickhouse)?)),
+    })
+}
+
+/// Where the same events are forgotten.
+pub(super) fn keeper(config: &Config, clock: &Clock) -> anyhow::Result<Arc<dyn Keeper>> {
+    Ok(match config.reports {
+        ReportsFrom::Sqlite => Arc::new(SqliteKeeper::new(&config.data.join(sqlite::FILE), clock.clone())),
+        ReportsFrom::ClickHouse if config.clickhouse.url.is_empty() => Arc::new(Nobody),
+        ReportsFrom::ClickHouse => Arc::new(ClickHouseKeeper::new(Store::new(&config.clickhouse)?, clock.clone())),
     })
 }
 
@@ -51,6 +68,37 @@ impl Reports for Nobody {
     }
 
     fn link_clicks<'a>(&'a self, _: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn touches<'a>(&'a self, _: &'a TouchQuery) -> BoxFuture<'a, Result<Vec<CreditedClick>, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn arrived<'a>(&'a self, _: &'a [Position]) -> BoxFuture<'a, Result<Arrived, ReportError>> {
+        Nobody::answer()
+    }
+}
+
+impl Keeper for Nobody {
+    fn events_of<'a>(
+        &'a self,
+        _: &'a [VisitorId],
+        _: &'a [EventId],
+        _: u32,
+    ) -> BoxFuture<'a, Result<Vec<Event>, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn erase<'a>(&'a self, _: &'a Erasure) -> BoxFuture<'a, Result<Erased, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn expire(&self, _: Millis) -> BoxFuture<'_, Result<u64, ReportError>> {
+        Nobody::answer()
+    }
+
+    fn complete_since(&self) -> BoxFuture<'_, Result<Option<Millis>, ReportError>> {
         Nobody::answer()
     }
 }

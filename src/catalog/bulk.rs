@@ -5,8 +5,12 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use super::{Catalog, CatalogError, Entity, Kind, Mistake, ShareLink, write::Writing};
-use crate::core::limits::LOOKUP_CODES;
+use super::{
+    Catalog, CatalogError, Entity, Kind, Mistake, ShareLink,
+    audit::{Change, Deed, difference},
+    write::Writing,
+};
+use crate::core::limits::{AUDIT_IMPORT_ROWS, LOOKUP_CODES};
 
 /// An item and where it came from.
 #[derive(Clone, Debug)]
@@ -94,6 +98,9 @@ impl<T: Entity, C> Bulk<T, C> {
     }
 
     async fn store(&mut self, items: Vec<T>) -> Result<(), CatalogError> {
+        if self.stored + items.len() as u64 <= AUDIT_IMPORT_ROWS {
+            self.audit(&items).await?;
+        }
         let Some(share_links) = (&items as &dyn std::any::Any).downcast_ref::<Vec<ShareLink>>() else {
             return self.writing.upsert(&items).await;
         };
@@ -102,6 +109,20 @@ impl<T: Entity, C> Bulk<T, C> {
         self.writing.upsert(&given).await?;
         for chunk in generated.chunks(LOOKUP_CODES) {
             self.writing.share_new(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// A row of the audit log for each item that is not as it was. Slugs that are drawn have their row in the import's own.
+    async fn audit(&mut self, items: &[T]) -> Result<(), CatalogError> {
+        for item in items {
+            let drawn = (item as &dyn std::any::Any).downcast_ref::<ShareLink>().is_some_and(|link| link.generated);
+            let before = if drawn { None } else { self.writing.find::<T>(&item.key_parts()).await? };
+            let changes = difference(T::KIND.word(), before.as_ref(), Some(item));
+            if !drawn && !changes.is_empty() {
+                let action = if before.is_some() { "update" } else { "create" };
+                self.writing.audit(Deed::new(action, T::KIND.word(), item.key()).with(changes));
+            }
         }
         Ok(())
     }
@@ -125,7 +146,9 @@ impl<T: Entity, C> Bulk<T, C> {
         self.stored
     }
 
-    pub async fn commit(self) -> Result<u64, CatalogError> {
+    pub async fn commit(mut self) -> Result<u64, CatalogError> {
+        let items = Change::new("items", serde_json::Value::Null, self.stored);
+        self.writing.audit(Deed::new("import", T::KIND.word(), "").with(vec![items]));
         self.writing.commit().await?;
         Ok(self.stored)
     }

@@ -5,7 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
-use super::{Catalog, CatalogError, Mistake, Page};
+use super::{
+    Catalog, CatalogError, Mistake, Page,
+    audit::{self, Change, Deed},
+};
 use crate::{
     config::secret::Secret,
     core::{code::Code, limits::INBOUND_MAX, time::Millis},
@@ -114,6 +117,13 @@ impl Catalog {
             .execute(&mut *tx)
             .await?;
         }
+        let mut changes =
+            vec![Change::new("kind", Value::Null, kind), Change::new("settings", Value::Null, settings.clone())];
+        if secrets.is_some() {
+            changes.push(Change::hidden("secrets"));
+        }
+        let action = if made { "create" } else { "update" };
+        audit::note(&mut tx, now, Deed::new(action, "inbound", name.to_string()).with(changes)).await?;
         tx.commit().await?;
         Ok((self.inbound(name).await?, made))
     }
@@ -152,6 +162,7 @@ impl Catalog {
         if gone.rows_affected() == 0 {
             return Err(not_found(name));
         }
+        audit::note(&mut tx, self.shared.clock.now(), Deed::new("delete", "inbound", name.to_string())).await?;
         Ok(tx.commit().await?)
     }
 }

@@ -2,7 +2,7 @@
 //! exactly where there is the change.
 //!
 //! A mail belongs to one process at a time, by a lease, as an endpoint of webhooks does. What was sent or given up is kept
-//! for [`MAILS_KEPT`](crate::core::limits::MAILS_KEPT), and then goes.
+//! for a time (`retention.mails`).
 
 use sqlx::Row;
 
@@ -157,13 +157,5 @@ impl Catalog {
         let rows = self.rows(sqlx::query("SELECT MIN(created_at) FROM mails WHERE state = 'waiting'")).await?;
         let oldest: Option<i64> = rows.first().map_or(Ok(None), |row| row.try_get(0))?;
         Ok(oldest.map(Millis))
-    }
-
-    /// Takes away what was sent or given up before `until`.
-    pub async fn prune_mails(&self, until: Millis) -> Result<u64, CatalogError> {
-        let mut tx = self.writing().await?;
-        let gone = sqlx::query("DELETE FROM mails WHERE done_at < $1").bind(until.0).execute(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(gone.rows_affected())
     }
 }

@@ -32,6 +32,8 @@
 //! | `feed` `follower` `snapshot` | the way to the edge |
 //! | `outbox` | what was decided, on its way to journal, webhooks and mail |
 //! | `webhooks` `mails` | where it goes outside, and what became of it |
+//! | `audit` `persons` | who changed what; a person, told and erased |
+//! | `retention` | what is kept for a time only |
 
 use std::{
     path::{Path, PathBuf},
@@ -57,6 +59,7 @@ use crate::{
 use vendor::Vendor;
 
 mod ad;
+pub mod audit;
 mod bulk;
 mod copy;
 pub mod entity;
@@ -69,10 +72,12 @@ mod link;
 pub mod mails;
 pub mod outbox;
 mod partner;
+pub mod persons;
 mod program;
 mod read;
 pub mod record;
 mod references;
+pub mod retention;
 mod schema;
 mod share_link;
 pub mod sheet;

@@ -10,6 +10,7 @@ use super::{
 use crate::core::{
     code::Code,
     limits::{NAME_MAX_CHARS, ORIGINS_MAX, WINDOW_MAX_DAYS},
+    notify::Notify,
     program::{Attribution, Status, WINDOW_DAYS},
     review::Review,
     terms::{self, Credit, Qualification, RewardRule},
@@ -51,6 +52,9 @@ pub struct Program {
     /// What makes a referral doubtful, and from when on somebody looks at it first.
     #[schema(required = false)]
     pub review: Review,
+    /// Who is mailed when a reward is due.
+    #[schema(required = false)]
+    pub notify: Notify,
     #[schema(value_type = String, format = DateTime, read_only)]
     pub created_at: Millis,
     #[schema(value_type = String, format = DateTime, read_only)]
@@ -72,6 +76,7 @@ impl Entity for Program {
         "rewards",
         "parent_shares",
         "review",
+        "notify",
     ];
     const COLUMNS: &'static [&'static str] = Self::FIELDS;
     const SEARCHED: &'static [&'static str] = &["code", "name"];
@@ -91,6 +96,7 @@ impl Entity for Program {
             rewards: reader.json("rewards"),
             parent_shares: reader.json("parent_shares"),
             review: reader.json("review"),
+            notify: reader.json("notify"),
             created_at: Millis(0),
             updated_at: Millis(0),
         };
@@ -103,6 +109,9 @@ impl Entity for Program {
             if let Err(error) = checked {
                 reader.mistake(format!("{field}{}", error.field), error.problem);
             }
+        }
+        if let Err(error) = program.notify.check() {
+            reader.mistake(format!("notify{}", error.field), error.problem);
         }
         Some(Program { code: code?, ..program })
     }
@@ -120,6 +129,7 @@ impl Entity for Program {
         row.json(&self.rewards);
         row.json(&self.parent_shares);
         row.text(&serde_json::to_string(&self.review).unwrap_or_default());
+        row.text(&serde_json::to_string(&self.notify).unwrap_or_default());
     }
 
     fn from_row(row: &mut RowReader<'_>) -> Result<Program, CatalogError> {
@@ -136,6 +146,7 @@ impl Entity for Program {
             rewards: row.json()?,
             parent_shares: row.json()?,
             review: row.json()?,
+            notify: row.json()?,
             created_at: Millis(row.integer()?),
             updated_at: Millis(row.integer()?),
         })
@@ -167,6 +178,7 @@ impl Entity for Program {
             json_cell(&self.rewards, self.rewards.is_empty()),
             json_cell(&self.parent_shares, self.parent_shares.is_empty()),
             json_cell(&self.review, self.review == Review::default()),
+            json_cell(&self.notify, self.notify == Notify::default()),
         ]
     }
 }

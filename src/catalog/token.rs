@@ -8,7 +8,10 @@ use std::{io::Write, path::Path};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use sqlx::Row;
 
-use super::{Catalog, CatalogError};
+use super::{
+    Catalog, CatalogError,
+    audit::{self, Deed},
+};
 
 const HASH: &str = "admin_token_hash";
 const CONTEXT: &str = "fingerpost 2026 admin token v1";
@@ -47,6 +50,9 @@ impl Catalog {
             .bind(HEXLOWER.encode(hash(&token).as_bytes()))
             .execute(&mut *tx)
             .await?;
+        if made.rows_affected() > 0 {
+            audit::note(&mut tx, self.shared.clock.now(), Deed::new("create", "token", "admin")).await?;
+        }
         tx.commit().await?;
         if made.rows_affected() == 0 {
             // Another machine that began at the same moment has made the one that counts.

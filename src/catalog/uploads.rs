@@ -7,7 +7,11 @@
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
-use super::{Catalog, CatalogError, Page, record::Recording};
+use super::{
+    Catalog, CatalogError, Page,
+    audit::{self, Change, Deed},
+    record::Recording,
+};
 use crate::core::{id::EventId, time::Millis};
 
 /// What a file tells.
@@ -151,6 +155,11 @@ impl Catalog {
         .bind(now.0)
         .execute(&mut *tx)
         .await?;
+        let changes = vec![
+            Change::new("kind", serde_json::Value::Null, kind.word()),
+            Change::new("bytes", serde_json::Value::Null, body.len()),
+        ];
+        audit::note(&mut tx, now, Deed::new("create", "upload", id.clone()).with(changes)).await?;
         tx.commit().await?;
         self.upload(&id).await
     }
@@ -208,6 +217,7 @@ impl Catalog {
         for sql in ["DELETE FROM upload_refused WHERE upload = $1", "DELETE FROM uploads WHERE id = $1"] {
             sqlx::query(sql).bind(id.to_owned()).execute(&mut *tx).await?;
         }
+        audit::note(&mut tx, self.shared.clock.now(), Deed::new("delete", "upload", id)).await?;
         Ok(tx.commit().await?)
     }
 }

@@ -10,6 +10,7 @@ use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use super::{
     Catalog, CatalogError, Entity, Kind, ShareLink, Shared,
+    audit::{Caller, Deed, difference},
     entity::{Binder, RowReader},
     outbox::Entry,
     references::Known,
@@ -43,6 +44,9 @@ pub(super) struct Writing {
     /// Entries of the outbox that are not written yet, and the last one's number that are.
     pub(super) untold: Vec<Entry>,
     pub(super) told: Option<i64>,
+    /// Whoever this is done for, and rows of the audit log that are not written yet.
+    pub(super) caller: Caller,
+    pub(super) deeds: Vec<(Caller, Deed)>,
     pub(super) now: Millis,
 }
 
@@ -78,6 +82,8 @@ impl Writing {
             pending: Vec::new(),
             untold: Vec::new(),
             told: None,
+            caller: Caller::current(),
+            deeds: Vec::new(),
         })
     }
 
@@ -142,6 +148,7 @@ impl Writing {
     pub(super) async fn commit(mut self) -> Result<(), CatalogError> {
         self.write_changes(1).await?;
         self.write_outbox(1).await?;
+        self.write_audit().await?;
         if let Some(next) = self.next.filter(|_| self.changed) {
             sqlx::query("UPDATE feed SET next = $1 WHERE one = 1").bind(next).execute(&mut *self.tx).await?;
             sqlx::query("DELETE FROM changes WHERE seq < $1").bind(next - CHANGES_KEPT).execute(&mut *self.tx).await?;
@@ -163,7 +170,7 @@ impl Writing {
         Ok(self.tx.rollback().await?)
     }
 
-    async fn find<T: Entity>(&mut self, key: &[&str]) -> Result<Option<T>, CatalogError> {
+    pub(super) async fn find<T: Entity>(&mut self, key: &[&str]) -> Result<Option<T>, CatalogError> {
         let sql = super::read::select::<T>(&super::read::key_is::<T>());
         let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind((*part).to_owned()));
         let row = query.fetch_optional(&mut *self.tx).await?;
@@ -229,6 +236,9 @@ impl Writing {
     }
 
     async fn remove<T: Entity>(&mut self, key: &[&str]) -> Result<(), CatalogError> {
+        let before = self.find::<T>(key).await?;
+        let changes = difference(T::KIND.word(), before.as_ref(), None);
+        self.audit(Deed::new("delete", T::KIND.word(), key.join("/")).with(changes));
         let sql = format!("DELETE FROM {} WHERE {}", T::KIND.table(), super::read::key_is::<T>());
         let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind((*part).to_owned()));
         query.execute(&mut *self.tx).await?;
@@ -343,6 +353,9 @@ impl Catalog {
             Some(stored) => item = stored,
             None => return Err(CatalogError::Corrupt("a row that was just written is not there".to_owned())),
         }
+        let action = if created { "create" } else { "update" };
+        let changes = difference(T::KIND.word(), before.as_ref(), Some(&item));
+        writing.audit(Deed::new(action, T::KIND.word(), item.key()).with(changes));
         writing.commit().await?;
         Ok((item, created))
     }
@@ -367,6 +380,8 @@ impl Catalog {
         }
         wanted.set_times(writing.now, writing.now);
         writing.upsert(std::slice::from_ref(&wanted)).await?;
+        let changes = difference(Kind::ShareLink.word(), None, Some(&wanted));
+        writing.audit(Deed::new("create", Kind::ShareLink.word(), wanted.key()).with(changes));
         writing.commit().await?;
         wanted.generated = false;
         Ok((wanted, true))

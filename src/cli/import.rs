@@ -18,11 +18,13 @@ use tokio::sync::mpsc;
 
 use crate::{
     catalog::{
-        Ad, Bulk, Catalog, Entity, Link, Mistake, Partner, Program, Refused, Row, ShareLink, entity,
+        Ad, Bulk, Catalog, Entity, Link, Mistake, Partner, Program, Refused, Row, ShareLink,
+        audit::{Caller, as_caller},
+        entity,
         sheet::{Header, Line, REASON},
         uploads::UploadKind,
     },
-    io::clock::Clock,
+    io::{clock::Clock, user::user},
 };
 
 mod facts;
@@ -80,15 +82,16 @@ pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
     runtime.block_on(async move {
         let catalog = Catalog::configured(&config, Clock::System)?;
         catalog.ready().await?;
-        let result = match args.kind {
-            Kind::Programs => import::<Program>(&catalog, &args).await,
-            Kind::Links => import::<Link>(&catalog, &args).await,
-            Kind::Partners => import::<Partner>(&catalog, &args).await,
-            Kind::Ads => import::<Ad>(&catalog, &args).await,
-            Kind::ShareLinks => import::<ShareLink>(&catalog, &args).await,
-            Kind::Leads => facts::import(&config, &catalog, UploadKind::Leads, &args).await,
-            Kind::Conversions => facts::import(&config, &catalog, UploadKind::Conversions, &args).await,
+        let import = async |args: &Args| match args.kind {
+            Kind::Programs => import::<Program>(&catalog, args).await,
+            Kind::Links => import::<Link>(&catalog, args).await,
+            Kind::Partners => import::<Partner>(&catalog, args).await,
+            Kind::Ads => import::<Ad>(&catalog, args).await,
+            Kind::ShareLinks => import::<ShareLink>(&catalog, args).await,
+            Kind::Leads => facts::import(&config, &catalog, UploadKind::Leads, args).await,
+            Kind::Conversions => facts::import(&config, &catalog, UploadKind::Conversions, args).await,
         };
+        let result = Box::pin(as_caller(Caller::cli(&user()), import(&args))).await;
         catalog.close().await;
         result
     })

@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{self, Config};
 
+mod audit;
 mod catalog;
 mod check;
 mod export;
@@ -66,6 +67,8 @@ enum Command {
     Export(export::Args),
     /// Show reach, or the statistics of links
     Report(report::Args),
+    /// Show who changed what
+    Audit(audit::Args),
     /// Try changed terms of a program on its history
     Review(review::Args),
     /// Copy the catalog from one database to another
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::run(&global, args),
         Command::Export(args) => export::run(&global, args),
         Command::Report(args) => report::run(&global, args),
+        Command::Audit(args) => audit::run(&global, args),
         Command::Review(args) => review::run(&global, args),
         Command::Catalog(args) => catalog::run(&global, args),
         Command::Check(args) => check::run(&global, args),

@@ -14,12 +14,14 @@ pub mod keys;
 pub mod network;
 pub mod outbox;
 mod reader;
+mod retention;
 pub mod secret;
 pub mod stores;
 
 pub use catalog_url::CatalogUrl;
 use network::Network;
 use reader::Reader;
+pub use retention::Retention;
 
 use crate::core::{limits, template};
 
@@ -69,7 +71,7 @@ pub struct Config {
     pub load: stores::Load,
     pub reports: stores::ReportsFrom,
     pub catalog: Catalog,
-    pub outbox: Outbox,
+    pub retention: Retention,
     pub control: Control,
     pub ops: Ops,
     pub webhooks: outbox::Webhooks,
@@ -137,12 +139,6 @@ pub struct Catalog {
     pub poll_interval: Duration,
     /// How often the edge writes its snapshot when something has changed.
     pub snapshot_interval: Duration,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outbox {
-    /// How long rows are kept that everybody has taken; zero: for ever.
-    pub retention: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -290,7 +286,7 @@ pub fn read(
         poll_interval: reader.duration("catalog.poll_interval", Duration::from_millis(200)),
         snapshot_interval: reader.duration("catalog.snapshot_interval", Duration::from_secs(60)),
     };
-    let outbox = Outbox { retention: reader.duration("outbox.retention", limits::OUTBOX_RETENTION) };
+    let retention = retention::read(&mut reader);
     let control = Control { listen: reader.address("control.listen", "127.0.0.1:8081") };
     let ops = Ops { listen: reader.address("ops.listen", "127.0.0.1:8082") };
     let webhooks = outbox::read_webhooks(&mut reader);
@@ -319,7 +315,7 @@ pub fn read(
         load,
         reports,
         catalog,
-        outbox,
+        retention,
         control,
         ops,
         webhooks,

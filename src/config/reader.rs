@@ -161,6 +161,25 @@ impl Reader {
         self.take(key, |value| duration::parse(&text(value)?).map_err(|e| e.to_string())).unwrap_or(default)
     }
 
+    /// How long something is kept: a duration, or `never` for zero, which means that it never goes. Asked twice, a mistake is
+    /// told once.
+    pub(super) fn kept(&mut self, key: &str, default: Duration) -> Duration {
+        let before = self.mistakes.len();
+        let kept = self
+            .take(key, |value| match text(value)?.as_str() {
+                "never" | "0" => Ok(Duration::ZERO),
+                other => duration::parse(other).map_err(|error| format!("{error}, or \"never\"")),
+            })
+            .unwrap_or(default);
+        if self.mistakes.len() > before
+            && let Some(mistake) = self.mistakes.pop()
+            && !self.mistakes.contains(&mistake)
+        {
+            self.mistakes.push(mistake);
+        }
+        kept
+    }
+
     pub(super) fn word<T: Copy>(&mut self, key: &str, default: T, words: &[(&str, T)]) -> T {
         self.take(key, |value| {
             let text = text(value)?;

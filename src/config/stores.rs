@@ -197,7 +197,7 @@ fn read_clickhouse(reader: &mut Reader) -> ClickHouse {
         password: reader.secret("clickhouse.password"),
         cluster: reader.text("clickhouse.cluster", ""),
         compression: reader.word("clickhouse.compression", Compression::Lz4, &COMPRESSIONS[..2]),
-        retention: reader.duration("clickhouse.retention", Duration::from_secs(400 * 86_400)),
+        retention: super::retention::events(reader),
         timeout: reader.duration("clickhouse.timeout", Duration::from_secs(60)),
     }
 }

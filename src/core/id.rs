@@ -69,6 +69,14 @@ impl fmt::Display for VisitorId {
     }
 }
 
+impl FromStr for VisitorId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<VisitorId, uuid::Error> {
+        Uuid::try_parse(text).map(|uuid| VisitorId(uuid.into_bytes()))
+    }
+}
+
 /// A lane of the journal, known for ever by its random id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaneId(pub u128);

@@ -209,8 +209,6 @@ pub const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
 pub const MAIL_COMMANDS_MAX: u32 = 4;
 /// Mails that are sent at the same time.
 pub const MAILS_AT_ONCE: usize = 4;
-/// Mails that were sent or given up are kept for that long.
-pub const MAILS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 // === Requests ===
 
@@ -350,6 +348,29 @@ pub const OUTBOX_PURGE_ROWS: u32 = 1_000;
 /// How long rows stay that everybody has taken, when the configuration says nothing.
 pub const OUTBOX_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
+// === Persons ===
+
+/// Items of one import that have a row each in the audit log; a larger one has its own row and their number.
+pub const AUDIT_IMPORT_ROWS: u64 = 10_000;
+/// Rows of the catalog that an erasure or the retention goes through in one transaction.
+pub const SWEEP_ROWS: u32 = 500;
+/// Rows of each kind that the export of a person shows.
+pub const PERSON_ROWS_MAX: u32 = 10_000;
+/// Clicks of a person that an erasure looks for in later events.
+pub const PERSON_CLICKS_MAX: usize = 10_000;
+/// Rows of the event store that an erasure looks through at once in SQLite.
+pub const ERASE_SPAN_ROWS: i64 = 50_000;
+/// Rows of events that the retention deletes in one transaction.
+pub const EXPIRE_ROWS: i64 = 5_000;
+/// How often the retention looks for what is too old.
+pub const RETENTION_INTERVAL: Duration = Duration::from_secs(600);
+/// How often a complete erasure looks for late events.
+pub const ERASURE_LOOK_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Addresses that one program mails due rewards to.
+pub const NOTIFY_MAX: usize = 20;
+/// Text of such a mail, characters.
+pub const NOTIFY_TEXT_MAX_CHARS: usize = 10_000;
+
 // === Kafka and ClickHouse ===
 
 /// Events of one Kafka partition in one insert.
@@ -384,6 +405,26 @@ pub const EXPORT_PAGE_ROWS: u32 = 2_000;
 /// The same from ClickHouse, which looks through the page's whole day: more events at once, fewer looks. An event whose texts
 /// are all as long as they may be takes 3 KB.
 pub const EXPORT_PAGE_ROWS_CLICKHOUSE: u32 = 50_000;
+/// Events whose touches the SQLite sink gathers before it writes where they stand; a question looks through those behind them.
+pub const VISITS_RUN_EVENTS: i64 = 16_384;
+/// Events that are looked through at once for clicks that arrived.
+pub const ARRIVED_MAX_EVENTS: i64 = 50_000;
+/// Logs (partitions, lanes) that are looked through at once.
+pub const ARRIVED_LOGS_MAX: usize = 64;
+/// Touches of one visitor that the record keeps. A browser that clicks more is no person's.
+pub const VISITOR_TOUCHES_MAX: u32 = 1_000;
+/// Candidates that history may give to one decision: half of them the first ones in the program's window, half the last ones.
+pub const HISTORY_CANDIDATES_MAX: usize = 32;
+/// Visitors of one question about touches.
+pub const TOUCH_VISITORS_MAX: u32 = 50;
+/// Touches of one answer.
+pub const TOUCH_PAGE_ROWS: u32 = 2_000;
+/// How long a lead waits for the history of its visitors. What does not come in this time is asked again behind it.
+pub const HISTORY_TIMEOUT: Duration = Duration::from_secs(1);
+/// For so long nobody waits for an event store that has just not answered.
+pub const HISTORY_PAUSE: Duration = Duration::from_secs(10);
+/// Offsets that are read again on a cluster, where a replica may be behind.
+pub const ARRIVED_AGAIN_OFFSETS: u64 = 5_000;
 
 // === Shutdown ===
 

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod mail;
 pub mod money;
 pub mod net;
+pub mod notify;
 pub mod percent;
 pub mod program;
 pub mod review;

@@ -6,3 +6,4 @@ pub mod net;
 pub mod node;
 pub mod random;
 pub mod sim;
+pub mod user;

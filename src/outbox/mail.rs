@@ -36,10 +36,7 @@ use crate::{
         mails::{MailOutcome, QueuedMail},
     },
     config::outbox::{Mail, MailTransport, Retries, Smtp, SmtpSecurity},
-    core::{
-        limits::{CATALOG_BACKOFF_MAX, LEASE_MARGIN, MAIL_COMMANDS_MAX, MAILS_AT_ONCE, MAILS_KEPT, OUTBOX_STOP_GRACE},
-        time::{HOUR_MS, Millis},
-    },
+    core::limits::{CATALOG_BACKOFF_MAX, LEASE_MARGIN, MAIL_COMMANDS_MAX, MAILS_AT_ONCE, OUTBOX_STOP_GRACE},
     io::{clock::Clock, disk, random},
     telemetry::names,
 };
@@ -143,9 +140,9 @@ impl Mailer {
 
     /// Sends until `stop`; what is under way then may finish for a moment.
     pub async fn run(self, stop: CancellationToken) {
-        let (mut pause, mut prune_at) = (self.poll_interval, Millis(0));
+        let mut pause = self.poll_interval;
         while !stop.is_cancelled() {
-            let round = self.round(&mut prune_at);
+            let round = self.round();
             let round = tokio::select! {
                 round = round => round,
                 () = async { stop.cancelled().await; tokio::time::sleep(OUTBOX_STOP_GRACE).await } => return,
@@ -167,7 +164,7 @@ impl Mailer {
     }
 
     /// Takes some mails and sends them, all at the same time. Returns how many.
-    async fn round(&self, prune_at: &mut Millis) -> Result<usize, CatalogError> {
+    async fn round(&self) -> Result<usize, CatalogError> {
         let sender = &self.sender;
         let now = sender.clock.now();
         let lease_until = now.plus(millis(sender.timeout + LEASE_MARGIN));
@@ -186,10 +183,6 @@ impl Mailer {
         }
         let oldest = sender.catalog.oldest_mail().await?;
         gauge!(names::MAIL_OLDEST_SECONDS).set(oldest.map_or(0, |oldest| (now.0 - oldest.0).max(0)) as f64 / 1e3);
-        if now >= *prune_at {
-            sender.catalog.prune_mails(now.plus(-millis(MAILS_KEPT))).await?;
-            *prune_at = now.plus(HOUR_MS);
-        }
         Ok(count)
     }
 }

@@ -1,8 +1,10 @@
 //! Who is credited for a lead. All candidates are kept with the verdict on each, so that every credit can be explained.
 //!
-//! A candidate is a touch (by a click token or a cookie) or a partner's code that came
+//! A candidate is a touch (by a click token, a cookie, or the history of the contact's visitors) or a partner's code that came
 //! with the lead: that counts as a touch at the moment of the lead. Of those that may be credited the program's model takes
 //! the first or the last one.
+//!
+//! A decision keeps all that it was made of, so that it can be made again when a click turns up late: see [`Decision::again`].
 
 use std::fmt;
 
@@ -24,6 +26,8 @@ pub enum Source {
     Token,
     /// A touch in the visitor's cookie.
     Cookie,
+    /// A click of a visitor that is bound to the contact.
+    History,
     /// A partner's code that came with the lead.
     Code,
 }
@@ -80,9 +84,34 @@ pub struct Judged {
     pub verdict: Verdict,
 }
 
+/// What a decision is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A lead that somebody told.
+    #[default]
+    Told,
+    /// A click of a known contact, which stands for a lead by itself.
+    Click,
+}
+
+impl Origin {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+    fn is_told(&self) -> bool {
+        *self == Origin::Told
+    }
+}
+
 /// The decision on one lead, as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Decision {
+    #[serde(default, skip_serializing_if = "Origin::is_told")]
+    #[schema(required = false)]
+    pub source: Origin,
+    /// The event store was not asked yet for the clicks of all visitors: it is decided again when it answers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub history_unasked: bool,
     pub model: Attribution,
     pub window_days: u32,
     #[schema(value_type = String, format = DateTime)]
@@ -137,7 +166,8 @@ pub fn decide(
             judged.verdict = lost.clone();
         }
     }
-    Decision { model: rules.model, window_days: rules.window_days, lead_at, candidates: judged }
+    let Rules { model, window_days } = rules;
+    Decision { source: Origin::Told, history_unasked: false, model, window_days, lead_at, candidates: judged }
 }
 
 /// By time; of one click the token comes before the cookie.
@@ -146,6 +176,30 @@ fn order(candidate: &Candidate) -> (Millis, Option<[u8; 16]>, Source, &str) {
 }
 
 impl Decision {
+    /// The same with this history, by the same rules. Who could be credited when it was decided first still can: a partner who
+    /// was paused since keeps what was theirs. Of others `partner` says whether they may be credited.
+    pub fn again(&self, history: Vec<Candidate>, partner: impl Fn(&Code) -> Result<(), Verdict>) -> Decision {
+        let told = self.candidates.iter().map(|judged| &judged.candidate);
+        let candidates = told.filter(|told| told.source != Source::History).cloned().chain(history).collect();
+        let rules = Rules { model: self.model, window_days: self.window_days };
+        let decided =
+            decide(candidates, self.lead_at, rules, |code| self.eligibility(code).unwrap_or_else(|| partner(code)));
+        Decision { source: self.source, history_unasked: self.history_unasked, ..decided }
+    }
+
+    /// What was found of a partner when it was decided; `None`: nothing.
+    pub fn eligibility(&self, partner: &Code) -> Option<Result<(), Verdict>> {
+        let of_partner = self.candidates.iter().filter(|judged| judged.candidate.partner == *partner);
+        of_partner.map(|judged| &judged.verdict).find_map(|verdict| match verdict {
+            Verdict::Won | Verdict::NotFirst | Verdict::NotLast => Some(Ok(())),
+            Verdict::PartnerUnknown
+            | Verdict::PartnerInactive
+            | Verdict::PartnerNotInProgram
+            | Verdict::ProgramInactive => Some(Err(verdict.clone())),
+            Verdict::SameClick | Verdict::TooOld | Verdict::TooLate | Verdict::OtherProgram => None,
+        })
+    }
+
     pub fn winner(&self) -> Option<&Candidate> {
         self.candidates.iter().find(|judged| judged.verdict == Verdict::Won).map(|judged| &judged.candidate)
     }
@@ -161,9 +215,14 @@ impl Decision {
             Attribution::FirstTouch => "first",
             Attribution::LastTouch => "last",
         };
+        let what = match self.source {
+            Origin::Told => "the lead",
+            Origin::Click => "the click of a known contact, which stands for a lead by itself and",
+        };
         let rules = format!(
-            "the program credits the {model} touch of the {} days before the lead, which was on {}",
+            "the program credits the {model} touch of the {} days before {what}{} was on {}",
             self.window_days,
+            if self.source == Origin::Told { ", which" } else { "" },
             day(self.lead_at)
         );
         let whole = match self.winner() {
@@ -183,7 +242,11 @@ impl Decision {
             };
             format!("{what}: {}.", self.why(candidate, verdict))
         });
-        std::iter::once(whole).chain(each).collect()
+        let unasked = self.history_unasked.then(|| {
+            "The event store could not be asked for earlier clicks of this person: it is decided again when it answers."
+                .to_owned()
+        });
+        std::iter::once(whole).chain(unasked).chain(each).collect()
     }
 
     fn why(&self, candidate: &Candidate, verdict: &Verdict) -> String {
@@ -211,6 +274,7 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Source::Token => "by the click token",
             Source::Cookie => "by the visitor's cookie",
+            Source::History => "by the history of the person's visitors",
             Source::Code => "by the partner's code",
         })
     }
@@ -275,6 +339,30 @@ mod tests {
         assert_eq!(verdicts(&last), [("a", Verdict::NotLast), ("a", Verdict::SameClick), ("b", Verdict::Won)]);
         assert_eq!(last.candidates[0].candidate.source, Source::Token);
         assert_eq!(*judge(Attribution::FirstTouch, twice).winner().unwrap().partner, *"a");
+    }
+
+    #[test]
+    fn it_is_decided_again_with_what_turned_up_and_keeps_what_it_found() {
+        let first =
+            judge(Attribution::FirstTouch, vec![touch(Source::Token, "b", 2), touch(Source::Cookie, "gone", 1)]);
+        // Nobody may be credited any more who was not asked about then.
+        let now = |_: &Code| Err(Verdict::PartnerInactive);
+        let again = first.again(vec![touch(Source::History, "a", 9), touch(Source::History, "b", 5)], now);
+        let expected = [
+            ("a", Verdict::PartnerInactive),
+            ("b", Verdict::Won),
+            ("b", Verdict::NotFirst),
+            ("gone", Verdict::PartnerUnknown),
+        ];
+        assert_eq!(verdicts(&again), expected);
+        assert_eq!(first.again(Vec::new(), now), first);
+        assert_eq!(again.again(Vec::new(), now), first, "history is given anew each time");
+        let words = again.in_words();
+        assert!(words[2].contains("(by the history of the person's visitors): it is credited"), "{words:?}");
+        let unasked = Decision { history_unasked: true, source: Origin::Click, ..first };
+        let words = unasked.in_words();
+        assert!(words[0].contains("before the click of a known contact"), "{words:?}");
+        assert!(words[1].contains("could not be asked"), "{words:?}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::{
     Desk, DeskError,
     dry_run::Trial,
     follow::{follow_one, go_through},
+    notice,
     plan::Hints,
     told::digest,
 };
@@ -61,6 +62,7 @@ impl Desk {
         loop {
             let mut record = self.catalog.record().await?;
             let filled = record.fill_normal_mails(MAILS).await?;
+            notice::settle(&mut record).await?;
             record.commit().await?;
             if filled < MAILS as usize {
                 return Ok(());
@@ -75,6 +77,7 @@ impl Desk {
             for contact in record.take_follow_due(FOLLOW_BATCH).await? {
                 follow_one(&mut record, contact, None).await?;
             }
+            notice::settle(&mut record).await?;
             record.commit().await?;
         }
         Ok(())
@@ -128,6 +131,7 @@ impl Desk {
             let mut record = self.catalog.record().await?;
             row.ended_at = Some(record.now());
             record.put_following(&row).await?;
+            notice::settle(&mut record).await?;
             record.commit().await?;
             tracing::info!(program = %row.program, people = row.done, "the program's terms have reached its history");
         }
@@ -180,6 +184,7 @@ impl Desk {
         }
         row.done += contacts.len() as u64;
         record.put_following(row).await?;
+        notice::settle(&mut record).await?;
         record.commit().await?;
         Ok(true)
     }
@@ -196,6 +201,7 @@ impl Desk {
                     return Ok(false);
                 }
                 place = go_through(&mut record, &program, rule, (None, None), from, Some(FOLLOW_LEDGER_ROWS)).await?;
+                notice::settle(&mut record).await?;
                 record.commit().await?;
             }
         }

@@ -8,16 +8,20 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
+    clicks::Clicks,
     evidence::{Evidence, judge},
     follow,
     further::{fingerprint, known_lead, payment_name, rematch, tell_further},
     history::{event, follow},
+    notice,
     once::{Once, answered, finish},
+    rejudge::{rejudge, settle},
     told::{STANDING_API, Sum, ToldConversion, ToldLead, ToldRefund, Whose},
 };
 use crate::{
     catalog::{
         Catalog, CatalogError, Mistake,
+        audit::{Change, Deed},
         record::{
             Answer, ContactId, ConversionRow, FOR_GOOD, Known, LeadRow, Recording, ReferralRow, RefundRow, RewardRow,
             RulingRow, Told,
@@ -32,6 +36,7 @@ use crate::{
         token::Token,
     },
     io::clock::Clock,
+    store::Reports,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -83,11 +88,17 @@ pub struct Desk {
     pub(super) catalog: Catalog,
     pub(super) keys: Arc<ArcSwap<KeyRing>>,
     pub(super) clock: Clock,
+    pub(super) clicks: Option<Arc<Clicks>>,
 }
 
 impl Desk {
     pub fn new(catalog: Catalog, keys: Arc<ArcSwap<KeyRing>>, clock: Clock) -> Desk {
-        Desk { catalog, keys, clock }
+        Desk { catalog, keys, clock, clicks: None }
+    }
+
+    /// The same with an event store, whose clicks are candidates for the credit of leads.
+    pub fn with_history(self, reports: Arc<dyn Reports>) -> Desk {
+        Desk { clicks: Some(Arc::new(Clicks::new(reports))), ..self }
     }
 
     /// The click that a token of ours was given with.
@@ -96,10 +107,13 @@ impl Desk {
     }
 
     pub async fn lead(&self, told: &ToldLead, once: Option<&Once>) -> Result<Answer, DeskError> {
+        // Before the record is locked: nobody else waits for the event store.
+        let asked = self.ask_history(told).await?;
         let mut record = self.catalog.record().await?;
         if let Some(answer) = answered(&mut record, once).await? {
             return Ok(answer);
         }
+        asked.keep(&mut record).await?;
         let lead = self.take_lead(&mut record, told).await?;
         finish(record, once, 201, &lead).await
     }
@@ -116,16 +130,15 @@ impl Desk {
         let decision = judge(record, &program, candidates, at).await?;
         let (contact, _) = record.contact(&told.person).await?;
         if let Some(visitor) = visitor {
-            record.bind_visitor(contact, visitor).await?;
+            record.bind_visitor(contact, visitor, at).await?;
         }
-        let credited = decision.credited();
         let row = LeadRow {
             id: told.id(),
             program: told.program.clone(),
             contact,
             click,
             metadata: told.metadata.clone(),
-            credited: credited.clone(),
+            credited: decision.credited(),
             decision: serde_json::to_string(&decision).unwrap_or_default(),
             network: told.network.clone(),
             at,
@@ -138,10 +151,14 @@ impl Desk {
                 .collect();
         record.match_conversions(contact, &names).await?;
         let others = rematch(record, &names, click).await?;
+        // What the person's visitors did may say more than what came with the lead.
+        let mut rejudged = rejudge(record, contact).await?;
+        let decision = rejudged.told.remove(&lead).unwrap_or(decision);
+        let credited = decision.credited();
         let data = json!({ "id": lead, "program": told.program, "contact": contact, "credited": credited, "at": at });
         let event = event(Kind::Lead, lead, at, &told.program, credited.as_ref());
         record.tell_event("lead.created", &told.program, data, event).await?;
-        follow(record, contact).await?;
+        settle(record, contact, rejudged).await?;
         for other in others.into_iter().filter(|other| *other != contact) {
             follow(record, other).await?;
         }
@@ -295,6 +312,8 @@ impl Desk {
         record.ruling(&row).await?;
         follow(&mut record, contact).await?;
         let after = record.referral_of(contact, &found.program).await?.ok_or_else(|| no_referral(referral))?;
+        let changes = vec![Change::new("state", found.state, after.state.clone())];
+        record.audit(None, Deed::new(verdict.word(), "referral", referral.to_string()).with(changes));
         if verdict == fact::Verdict::Approve {
             record.tell("referral.approved", &after.program, json!({ "referral": after, "note": note })).await?;
         }
@@ -327,6 +346,7 @@ impl Desk {
             let row = RewardRow { state, issued_at, reference: reference.to_owned(), ..before.clone() };
             record.put_reward(&row).await?;
             follow::tell(&mut record, Some(&before), &row).await?;
+            record.audit(None, notice::issued(&before, &row));
             issued.push(row);
         }
         if !mistakes.is_empty() {
@@ -346,6 +366,7 @@ impl Desk {
             record.put_reward(&row).await?;
             follow::tell(&mut record, Some(before), &row).await?;
         }
+        notice::settle(&mut record).await?;
         record.commit().await?;
         Ok(held.len())
     }

@@ -56,6 +56,12 @@ impl Evidence {
     }
 }
 
+/// The visitor whose cookie came with a lead.
+pub(super) fn visitor_of(told: &ToldLead, keys: &KeyRing, now: Millis) -> Option<VisitorId> {
+    let cookie = Cookie::decode(told.cookie.as_deref()?.as_bytes(), keys, now)?;
+    Some(cookie.visitor)
+}
+
 /// Judges the candidates by the program's rules and the partners as they are.
 pub(super) async fn judge(
     record: &mut Recording,
@@ -75,7 +81,7 @@ pub(super) async fn judge(
     Ok(decide(candidates, at, rules, |partner| partners.get(partner).cloned().unwrap_or_else(unknown)))
 }
 
-fn may_be_credited(program: &Program, partner: Option<&Partner>) -> Result<(), Verdict> {
+pub(super) fn may_be_credited(program: &Program, partner: Option<&Partner>) -> Result<(), Verdict> {
     let partner = partner.ok_or(Verdict::PartnerUnknown)?;
     if program.status != Status::Active {
         return Err(Verdict::ProgramInactive);

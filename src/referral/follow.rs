@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{
     ledger::{Entry, OfPartner, OfRule, Withheld},
+    notice,
     outcome::{Earned, Outcome, Standing, Terms, outcome},
     plan::{Hints, judged},
     review::{self, Judged, World},
@@ -40,7 +41,7 @@ pub(super) async fn follow(record: &mut Recording, contact: ContactId) -> Result
             done += 1;
         }
     }
-    Ok(())
+    notice::settle(record).await
 }
 
 /// The same for the person alone. Gives the others whom it concerns. `hints` says beforehand what limits withhold in one program.
@@ -336,6 +337,7 @@ pub(super) async fn tell(
     if !matches!(row.state, RewardState::Due | RewardState::Issued) || was_due {
         return record.tell(kind, &row.program, json!(row)).await;
     }
+    record.mark_due(row.id);
     let event = Event {
         id: record.fresh_id()?.0.to_vec(),
         kind: Kind::Reward as i32,

@@ -12,6 +12,7 @@
 //! | `outcome` | what follows for one referral: its standing, and what was earned |
 //! | `ledger` | what of it is granted: each n-th, milestones, caps, budgets, over all referrals of a partner or of a rule |
 //! | `reward` | what becomes of a reward that was computed again |
+//! | `by_click` | which clicks of a known contact stand for a lead |
 //! | `review` | what makes a referral doubtful, and whether it is held until somebody looks at it |
 //! | `plan` | what would follow for all of a program, and which of it is new |
 //! | `told` | what somebody tells us, checked |
@@ -22,16 +23,25 @@
 //! | `upload` | files of facts, step by step |
 //! | `history` | the same, and what others are told of conversions and refunds |
 //! | `evidence` | what a lead says of who brought the person, and who of them may be credited |
+//! | `rejudge` | what the touches of a contact's visitors say about the leads |
+//! | `clicks` | the event store's clicks: asked for at a lead, followed as they arrive |
 //! | `once` | requests that have their effect once |
 //! | `follow` | what follows, brought into the record |
+//! | `notice` | what is due, told by mail |
 //! | `dry_run` | what changed terms would do, without doing it |
 //! | `background` | changed terms, and what concerns many, brought to history |
 //!
-//! All but `desk`, `deed`, `further`, `evidence`, `once`, `follow`, `dry_run` and `background` are pure: they take facts, terms and time
+//! All but `desk`, `deed`, `further`, `evidence`, `once`, `follow`, `notice`, `history`, `rejudge`, `clicks`, `dry_run` and `background` are pure: they take facts, terms and time
 //! as arguments and know no store.
 
+#[cfg(test)]
+mod arrival_test;
 pub mod attribution;
 mod background;
+mod by_click;
+mod clicks;
+#[cfg(test)]
+mod clicks_test;
 pub mod deed;
 pub mod desk;
 pub mod dry_run;
@@ -41,9 +51,11 @@ mod further;
 mod history;
 pub mod inbound;
 pub mod ledger;
+mod notice;
 mod once;
 pub mod outcome;
 mod plan;
+mod rejudge;
 mod review;
 mod reward;
 #[cfg(test)]
@@ -52,5 +64,6 @@ pub mod told;
 pub mod upload;
 
 pub use background::AskError;
+pub use clicks::{ClickFollower, ClicksError};
 pub use desk::{Desk, DeskError};
 pub use once::Once;

@@ -16,12 +16,16 @@ use crate::core::{
 
 pub mod clickhouse;
 pub mod kafka;
+pub mod keep;
 #[cfg(test)]
 pub(crate) mod model;
 pub mod question;
 pub mod record;
 pub mod rows;
 pub mod sqlite;
+mod touches;
+
+pub use touches::{Arrived, CreditedClick, Position, TouchQuery};
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -307,6 +311,11 @@ pub trait Reports: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<Event>, ReportError>>;
     /// Counted clicks of these links since ever, without those that came when the link was over.
     fn link_clicks<'a>(&'a self, links: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>>;
+    /// The counted, credited clicks of some visitors, in order of (time, click), up to the query's limit.
+    fn touches<'a>(&'a self, query: &'a TouchQuery) -> BoxFuture<'a, Result<Vec<CreditedClick>, ReportError>>;
+    /// The counted, credited clicks that arrived behind these positions, whatever their times are: a part of them that is
+    /// read in good time. Clicks may come again; none is left out.
+    fn arrived<'a>(&'a self, behind: &'a [Position]) -> BoxFuture<'a, Result<Arrived, ReportError>>;
 }
 
 /// Orders rows as every store does: times ascending; then clicks, most first; then the key.

@@ -8,12 +8,13 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    BoxFuture, Dimension, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError, Reports, counts,
+    Arrived, BoxFuture, CreditedClick, Dimension, EventCursor, Filter, LinkRow, LinksQuery, Position, ReachQuery,
+    ReachRow, ReportError, Reports, TouchQuery, counts,
 };
 use crate::core::{
     code::Code,
     event::{Event, Kind, Reason},
-    id::EventId,
+    id::{EventId, VisitorId},
     time::{HOUR_MS, Millis},
 };
 
@@ -173,6 +174,48 @@ impl Reports for Model {
         let all = links.iter().map(|link| (link.clone(), clicks(link))).collect();
         Box::pin(async { Ok(all) })
     }
+
+    fn touches<'a>(&'a self, query: &'a TouchQuery) -> BoxFuture<'a, Result<Vec<CreditedClick>, ReportError>> {
+        let mut touches: Vec<CreditedClick> = self.events.lock().unwrap().iter().filter_map(touch).collect();
+        touches.retain(|touch| {
+            query.visitors.contains(&touch.visitor)
+                && query.since.is_none_or(|since| touch.time >= since)
+                && query.until.is_none_or(|until| touch.time < until)
+                && query.after.is_none_or(|EventCursor { time, id }| (touch.time, touch.id) > (time, id))
+        });
+        touches.sort();
+        touches.truncate(query.limit as usize);
+        Box::pin(async { Ok(touches) })
+    }
+
+    fn arrived<'a>(&'a self, behind: &'a [Position]) -> BoxFuture<'a, Result<Arrived, ReportError>> {
+        let events = self.events.lock().unwrap();
+        let seen = behind.first().map_or(0, |position| position.next as usize);
+        let positions = if seen < events.len() {
+            vec![Position { source: String::new(), partition: 0, next: events.len() as u64 }]
+        } else {
+            Vec::new()
+        };
+        let clicks = events[seen.min(events.len())..].iter().filter_map(touch).collect();
+        Box::pin(async { Ok(Arrived { clicks, positions, more: false }) })
+    }
+}
+
+/// An event as a touch, if it is one.
+pub(crate) fn touch(event: &Event) -> Option<CreditedClick> {
+    if event.kind() != Kind::Click || !event.class().counts() {
+        return None;
+    }
+    let code = |text: &str| (!text.is_empty()).then(|| text.parse::<Code>().unwrap());
+    Some(CreditedClick {
+        time: Millis(event.time_ms),
+        id: EventId(event.id.clone().try_into().unwrap()),
+        visitor: VisitorId(event.visitor.clone().try_into().ok()?),
+        program: code(&event.program),
+        link: code(&event.link),
+        partner: code(&event.partner)?,
+        ad: code(&event.ad),
+    })
 }
 
 /// 2026-03-01T00:00:00Z
@@ -225,4 +268,45 @@ pub(crate) fn question() -> impl Strategy<Value = ReachQuery> {
     let filter = (time(), time(), code("spring"), code("haircare"), code("abc123"), code("website2"))
         .prop_map(|(since, until, program, link, partner, ad)| Filter { since, until, program, link, partner, ad });
     (filter, by, any::<bool>()).prop_map(|(filter, by, without_visitors)| ReachQuery { filter, by, without_visitors })
+}
+
+/// A question about touches of any shape, and the size of its pages.
+pub(crate) fn touch_question() -> impl Strategy<Value = TouchQuery> {
+    let visitors = proptest::sample::subsequence((0..7_u8).collect::<Vec<u8>>(), 0..=4);
+    let time = || proptest::option::weighted(0.3, (0..48 * HOUR_MS).prop_map(|ms| START.plus(ms)));
+    (visitors, time(), time(), 1..20_u32).prop_map(|(visitors, since, until, limit)| TouchQuery {
+        visitors: visitors.into_iter().map(|visitor| VisitorId([visitor; 16])).collect(),
+        since,
+        until,
+        after: None,
+        limit,
+    })
+}
+
+/// All pages of the answer.
+pub(crate) async fn all_touches(reports: &dyn Reports, query: &TouchQuery) -> Vec<CreditedClick> {
+    let (mut all, mut query) = (Vec::new(), query.clone());
+    loop {
+        let page = reports.touches(&query).await.unwrap();
+        assert!(page.len() <= query.limit as usize);
+        let Some(last) = page.last() else { return all };
+        query.after = Some(EventCursor { time: last.time, id: last.id });
+        all.extend(page);
+    }
+}
+
+/// Follows what arrives to its end; gives each click once, in their order, and moves the positions.
+pub(crate) async fn all_arrived(reports: &dyn Reports, positions: &mut Vec<Position>) -> Vec<CreditedClick> {
+    let mut all = std::collections::BTreeSet::new();
+    loop {
+        let arrived = reports.arrived(positions).await.unwrap();
+        all.extend(arrived.clicks);
+        for moved in arrived.positions {
+            positions.retain(|known| (&known.source, known.partition) != (&moved.source, moved.partition));
+            positions.push(moved);
+        }
+        if !arrived.more {
+            return all.into_iter().collect();
+        }
+    }
 }

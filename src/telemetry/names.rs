@@ -101,6 +101,11 @@ metrics! {
     OUTBOX_LAG = "fingerpost_outbox_lag_rows", "Events in the catalog's outbox that this data folder's journal does not hold yet.";
     OUTBOX_EVENTS = "fingerpost_outbox_events_total", "Events that were brought from the catalog's outbox to the journal.";
     OUTBOX_SET_ASIDE = "fingerpost_outbox_set_aside_total", "Rows of the outbox whose event no journal can take; they stay in the outbox.";
+    // persons
+    ERASURES_WAITING = "fingerpost_erasures_waiting", "1 while an erasure of a person is worked off, else 0.";
+    ERASED_ROWS = "fingerpost_erased_events_total", "Rows of events that lost what pointed to a person.";
+    EXPIRED = "fingerpost_expired_rows_total", "What the retention took away, by kind.";
+    RETENTION_AT = "fingerpost_retention_last_sweep_timestamp_seconds", "When the retention last went through everything, seconds since 1970.";
     // inbound
     INBOUND_EVENTS = "fingerpost_inbound_events_total", "Events that webhooks of others brought, by result: applied, again, ignored, refused, unsigned.";
     FORM_LEADS = "fingerpost_form_leads_total", "Leads that forms sent, by result: taken, refused, limited.";

@@ -3,7 +3,7 @@
 
 use sqlx::Row;
 
-use super::{super::CatalogError, Recording};
+use super::{super::CatalogError, ERASED, Recording};
 
 /// An answer as it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Recording {
         let Some(row) = row else { return Ok(Answered::No) };
         let (known, status): (&str, i64) = (row.try_get(0)?, row.try_get(1)?);
         let answer = Answer { status: u16::try_from(status).unwrap_or(200), body: row.try_get(2)? };
-        Ok(if known == digest { Answered::Yes(answer) } else { Answered::Otherwise(answer) })
+        Ok(if known == digest || known == ERASED { Answered::Yes(answer) } else { Answered::Otherwise(answer) })
     }
 
     pub async fn keep_answer(

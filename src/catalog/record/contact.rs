@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::{Row, any::AnyRow};
 
 use super::{super::CatalogError, Recording};
-use crate::core::{fact::FactId, id::VisitorId, mail, time::Millis};
+use crate::core::{fact::FactId, mail, time::Millis};
 
 /// A contact's id.
 pub type ContactId = FactId;
@@ -186,9 +186,11 @@ impl Recording {
             ),
             format!("UPDATE referrals SET contact = $1 WHERE contact = $2 AND id NOT IN ({FOLDED})"),
             "UPDATE contact_keys SET contact = $1 WHERE contact = $2".to_owned(),
-            "INSERT INTO contact_visitors (contact, visitor, at_ms) SELECT CAST($1 AS TEXT), visitor, at_ms FROM contact_visitors \
-             WHERE contact = $2 ON CONFLICT (contact, visitor) DO NOTHING"
+            "INSERT INTO contact_visitors (contact, visitor, at_ms, history) SELECT CAST($1 AS TEXT), visitor, at_ms, history \
+             FROM contact_visitors WHERE contact = $2 ON CONFLICT (contact, visitor) DO UPDATE SET at_ms = excluded.at_ms \
+             WHERE excluded.at_ms < contact_visitors.at_ms"
                 .to_owned(),
+            "DELETE FROM contact_visitors WHERE contact = $2 AND contact <> $1".to_owned(),
             "UPDATE leads SET contact = $1 WHERE contact = $2".to_owned(),
             "UPDATE conversions SET contact = $1 WHERE contact = $2".to_owned(),
             "UPDATE rulings SET contact = $1 WHERE contact = $2".to_owned(),
@@ -206,19 +208,5 @@ impl Recording {
             .await?;
         let Contact { email, external_id, first_name, last_name, .. } = from_row(&names)?;
         self.name(older, &Person { email, external: external_id, first_name, last_name }).await
-    }
-
-    /// Binds a browser to a contact.
-    pub async fn bind_visitor(&mut self, contact: ContactId, visitor: VisitorId) -> Result<(), CatalogError> {
-        sqlx::query(
-            "INSERT INTO contact_visitors (contact, visitor, at_ms) VALUES ($1, $2, $3) \
-             ON CONFLICT (contact, visitor) DO NOTHING",
-        )
-        .bind(contact.to_string())
-        .bind(visitor.to_string())
-        .bind(self.now().0)
-        .execute(&mut *self.writing.tx)
-        .await?;
-        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{
     super::CatalogError,
-    Recording,
+    ERASED, Recording,
     contact::{ContactId, Known, id},
 };
 use crate::core::{
@@ -154,13 +154,16 @@ impl Recording {
         Ok(concerned)
     }
 
-    /// Whose lead came with this click; the earliest one's.
+    /// Whose lead came with this click, the earliest one's; else whose browser it was.
     pub async fn contact_of_click(&mut self, click: EventId) -> Result<Option<ContactId>, CatalogError> {
         let row = sqlx::query("SELECT contact FROM leads WHERE click = $1 ORDER BY at_ms, id LIMIT 1")
             .bind(click.to_string())
             .fetch_optional(&mut *self.writing.tx)
             .await?;
-        row.map(|row| id(&row, 0)).transpose()
+        match row {
+            Some(row) => id(&row, 0).map(Some),
+            None => self.contact_of_touch(click).await,
+        }
     }
 
     pub async fn conversion(&mut self, told: &ConversionRow) -> Result<Told, CatalogError> {
@@ -290,21 +293,24 @@ impl Recording {
 
     /// The programs in which a contact has left a lead.
     pub async fn programs_of(&mut self, contact: ContactId) -> Result<Vec<Code>, CatalogError> {
-        let rows = sqlx::query("SELECT DISTINCT program FROM leads WHERE contact = $1 ORDER BY program")
-            .bind(contact.to_string())
-            .fetch_all(&mut *self.writing.tx)
-            .await?;
+        let rows =
+            sqlx::query("SELECT DISTINCT program FROM leads WHERE contact = $1 AND by_click < 2 ORDER BY program")
+                .bind(contact.to_string())
+                .fetch_all(&mut *self.writing.tx)
+                .await?;
         rows.iter().map(|row| code(row.try_get(0)?)).collect()
     }
 
     /// All that is known of a person in a program.
     pub async fn case(&mut self, contact: ContactId, program: &Code) -> Result<Case, CatalogError> {
         let (contact, program) = (contact.to_string(), program.to_string());
-        let leads = sqlx::query("SELECT id, at_ms, credited, network FROM leads WHERE contact = $1 AND program = $2")
-            .bind(contact.clone())
-            .bind(program.clone())
-            .fetch_all(&mut *self.writing.tx)
-            .await?;
+        let leads = sqlx::query(
+            "SELECT id, at_ms, credited, network FROM leads WHERE contact = $1 AND program = $2 AND by_click < 2",
+        )
+        .bind(contact.clone())
+        .bind(program.clone())
+        .fetch_all(&mut *self.writing.tx)
+        .await?;
         // Refunds of a conversion beyond its amount are as good as the amount.
         let conversions = sqlx::query(
             "SELECT c.id, c.at_ms, c.event, c.amount, c.currency, \
@@ -332,7 +338,7 @@ impl Recording {
 
 fn again(row: &AnyRow, digest: &str) -> Result<Told, CatalogError> {
     let (known, told): (FactId, &str) = (id(row, 0)?, row.try_get(1)?);
-    Ok(if told == digest { Told::Again(known) } else { Told::Otherwise(known) })
+    Ok(if told == digest || told == ERASED { Told::Again(known) } else { Told::Otherwise(known) })
 }
 
 pub(super) fn code(text: &str) -> Result<Code, CatalogError> {

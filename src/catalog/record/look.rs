@@ -4,11 +4,11 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::{
-    super::{Catalog, CatalogError, Page},
+    super::{Catalog, CatalogError, Page, Partner},
     contact::{self, Contact},
     followed::{REFERRAL_COLUMNS, REWARD_COLUMNS, ReferralRow, RewardRow, referral, reward},
 };
-use crate::core::fact::FactId;
+use crate::core::{code::Code, fact::FactId, limits::PARENT_LEVELS};
 
 /// A referral and the person it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -16,6 +16,9 @@ pub struct ReferralView {
     #[serde(flatten)]
     pub referral: ReferralRow,
     pub person: Contact,
+    /// The partner's parent, its parent, and so on.
+    #[schema(value_type = Vec<String>)]
+    pub parents: Vec<Code>,
 }
 
 /// Which rewards are wanted. Texts that are `None` do not matter.
@@ -50,12 +53,29 @@ impl Catalog {
         let sql = format!("SELECT {} FROM contacts WHERE id = $1", contact::COLUMNS);
         let rows = self.rows(sqlx::query(AssertSqlSafe(sql)).bind(found.contact.to_string())).await?;
         let person = contact::from_row(rows.first().ok_or_else(|| not_found("contact", found.contact))?)?;
-        Ok(ReferralView { referral: found, person })
+        let parents = self.parents(&found.partner).await?;
+        Ok(ReferralView { referral: found, person, parents })
+    }
+
+    /// A partner's parent, its parent, and so on: as many as may share in a reward.
+    async fn parents(&self, partner: &Code) -> Result<Vec<Code>, CatalogError> {
+        let mut parents: Vec<Code> = Vec::new();
+        while parents.len() < PARENT_LEVELS {
+            match self.get::<Partner>(&[parents.last().unwrap_or(partner)]).await {
+                Ok(Partner { parent: Some(parent), .. }) => parents.push(parent),
+                // A partner who is gone from the catalog has no parents either.
+                Ok(_) | Err(CatalogError::NotFound { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(parents)
     }
 
     /// The decisions on the leads of a referral, as JSON, in the order of history.
     pub async fn decisions(&self, of: &ReferralRow) -> Result<Vec<String>, CatalogError> {
-        let query = sqlx::query("SELECT decision FROM leads WHERE contact = $1 AND program = $2 ORDER BY at_ms, id");
+        let query = sqlx::query(
+            "SELECT decision FROM leads WHERE contact = $1 AND program = $2 AND by_click < 2 ORDER BY at_ms, id",
+        );
         let rows = self.rows(query.bind(of.contact.to_string()).bind(of.program.to_string())).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }

@@ -12,6 +12,8 @@
 //! | `history` | conversions and refunds that others were told of |
 //! | `inbound` | events of others that had their effect |
 //! | `followed` | referrals and rewards |
+//! | `touch` | touches of visitors, and how far the event store was followed |
+//! | `notice` | rewards that were told by mail |
 //! | `answer` | answers under an Idempotency-Key |
 //! | `look` | what others read: one, and pages of a list |
 //! | `related` | what people have in common: addresses, payments, browsers, networks |
@@ -19,10 +21,24 @@
 //! | `whole` | all of a program at one moment, for a dry-run and for changed terms |
 //! | `followed_terms` | how far changed terms have reached history |
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::{Catalog, CatalogError, outbox::Entry, write::Writing};
-use crate::core::{code::Code, event::Event, fact::FactId, id::EventId, time::Millis};
+use super::{
+    Catalog, CatalogError,
+    audit::{Caller, Deed},
+    mails::NewMail,
+    outbox::Entry,
+    write::Writing,
+};
+use crate::core::{
+    code::Code,
+    event::Event,
+    fact::FactId,
+    id::{EventId, VisitorId},
+    time::Millis,
+};
 
 mod answer;
 mod contact;
@@ -33,8 +49,10 @@ mod history;
 mod inbound;
 mod look;
 mod names;
+mod notice;
 mod related;
 mod review;
+mod touch;
 mod whole;
 
 pub use answer::{Answer, Answered};
@@ -48,12 +66,21 @@ pub use look::{ReferralView, RewardQuery};
 pub use names::{Name, NameKind};
 pub use related::{Near, PartnerClicks, Related, RelatedLead};
 pub use review::{ReviewItem, ReviewQuery};
+pub use touch::{Binding, ClickPosition, DecidedLead, TouchRow, VisitorHistory};
 pub use whole::History;
+
+/// Takes the place of a digest, and of a name by which somebody was told, when the person is erased. Whatever is told under such
+/// a name again is the same.
+pub(super) const ERASED: &str = "erased";
 
 /// One transaction of the record. Dropping it takes everything back.
 #[derive(Debug)]
 pub struct Recording {
     pub(super) writing: Writing,
+    /// Visitors whose history was brought into this transaction: they are bound with it.
+    asked: BTreeSet<VisitorId>,
+    /// Rewards that became due or were issued by themselves.
+    due: Vec<FactId>,
     /// Two people turned out to be one, or a conversion went from one to another: what others had in common with them may be gone.
     united: bool,
 }
@@ -61,7 +88,12 @@ pub struct Recording {
 impl Catalog {
     /// Begins to record.
     pub async fn record(&self) -> Result<Recording, CatalogError> {
-        Ok(Recording { writing: Writing::begin_facts(self).await?, united: false })
+        Ok(Recording {
+            writing: Writing::begin_facts(self).await?,
+            asked: BTreeSet::new(),
+            due: Vec::new(),
+            united: false,
+        })
     }
 }
 
@@ -106,6 +138,19 @@ impl Recording {
     ) -> Result<(), CatalogError> {
         let entry = Entry { kind, program: program.to_string(), body: data.to_string(), event };
         self.writing.tell(entry).await
+    }
+
+    /// A row of the audit log: by whoever this is done for, or by `caller`.
+    pub fn audit(&mut self, caller: Option<Caller>, deed: Deed) {
+        match caller {
+            Some(caller) => self.writing.audit_by(caller, deed),
+            None => self.writing.audit(deed),
+        }
+    }
+
+    /// The mail leaves when this transaction is committed, and only then.
+    pub async fn mail(&mut self, mail: &NewMail) -> Result<(), CatalogError> {
+        self.writing.mail(mail).await.map(drop)
     }
 
     pub async fn commit(self) -> Result<(), CatalogError> {

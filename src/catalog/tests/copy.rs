@@ -30,6 +30,7 @@ async fn grown(backend: Backend) -> (Fixture, String) {
     record::fill(&fixture.catalog).await;
     fixture.catalog.outbox_passed("", "webhooks", 1).await.unwrap();
     super::webhooks::fill(&fixture).await;
+    super::persons::fill(&fixture.catalog).await;
     (fixture, std::fs::read_to_string(&file).unwrap().trim().to_owned())
 }
 

@@ -22,8 +22,12 @@ mod items;
 mod names;
 #[path = "outbox.rs"]
 mod outbox;
+#[path = "persons.rs"]
+mod persons;
 #[path = "record.rs"]
 mod record;
+#[path = "touch.rs"]
+mod touch;
 #[path = "webhooks.rs"]
 mod webhooks;
 #[path = "writers.rs"]

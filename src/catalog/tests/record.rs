@@ -39,7 +39,7 @@ pub(super) async fn fill(catalog: &Catalog) {
     let mut record = catalog.record().await.unwrap();
     let (contact, known) = record.contact(&person("ann@home.example", "7")).await.unwrap();
     assert!(!known);
-    record.bind_visitor(contact, VisitorId([3; 16])).await.unwrap();
+    record.bind_visitor(contact, VisitorId([3; 16]), NOON).await.unwrap();
     let credited = Credited { partner: code("abc123"), link: Some(code("haircare")), ad: None, click: None };
     let lead = LeadRow {
         id: None,
@@ -142,7 +142,10 @@ pub(super) async fn fill(catalog: &Catalog) {
         reference: String::new(),
     };
     record.put_reward(&reward).await.unwrap();
+    assert!(record.notice(&reward).await.unwrap());
+    assert!(!record.notice(&reward).await.unwrap(), "it was told");
     assert_eq!(record.rewards_of(id).await.unwrap(), [reward]);
+    super::touch::fill(&mut record).await;
     let answer = Answer { status: 201, body: "{}".to_owned() };
     record.keep_answer("leads", "k", "d", &answer).await.unwrap();
     assert_eq!(record.answered("leads", "k", "d").await.unwrap(), Answered::Yes(answer.clone()));
@@ -237,7 +240,7 @@ async fn two_contacts_that_are_one_become_the_older_one() {
     assert!(known);
     let (younger, known) = record.contact(&person("ann@work.example", "")).await.unwrap();
     assert!(!known && younger != older);
-    record.bind_visitor(younger, VisitorId([4; 16])).await.unwrap();
+    record.bind_visitor(younger, VisitorId([4; 16]), NOON).await.unwrap();
     let (one, _) = record.contact(&person("ann@work.example", "7")).await.unwrap();
     assert_eq!(one, older);
     for email in ["ann@work.example", "ann@home.example"] {

@@ -4,6 +4,7 @@ use super::{
     super::{
         mails::{MailOutcome, NewMail},
         outbox::Entry,
+        retention::Expiring,
         webhooks::{Delivery, DeliveryResult, ReplayFrom, Retry, Step, WebhookSettings, WebhookState},
     },
     *,
@@ -289,8 +290,8 @@ async fn a_mail_belongs_to_one_process_and_is_done_once() {
     assert!(fixture.catalog.record_mail(&id, "c", &MailOutcome::Sent).await.unwrap());
     assert!(!fixture.catalog.record_mail(&id, "c", &MailOutcome::Sent).await.unwrap());
     assert_eq!(fixture.catalog.oldest_mail().await.unwrap(), None);
-    assert_eq!(fixture.catalog.prune_mails(fixture.clock.now()).await.unwrap(), 0);
-    assert_eq!(fixture.catalog.prune_mails(fixture.clock.now().plus(1)).await.unwrap(), 1);
+    assert_eq!(fixture.catalog.expire(Expiring::Mails, fixture.clock.now()).await.unwrap(), 0);
+    assert_eq!(fixture.catalog.expire(Expiring::Mails, fixture.clock.now().plus(1)).await.unwrap(), 1);
 }
 
 #[test]

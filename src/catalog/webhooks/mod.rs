@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::{
     Catalog, CatalogError, Mistake, Page,
+    audit::{self, Change, Deed},
     entity::RowReader,
     fields::{Reader, Source},
 };
@@ -180,6 +181,16 @@ impl Webhook {
             && (self.programs.is_empty() || self.programs.iter().any(|wanted| wanted.as_str() == program))
     }
 
+    fn settings(&self) -> WebhookSettings {
+        WebhookSettings {
+            address: self.address.clone(),
+            description: self.description.clone(),
+            kinds: self.kinds.clone(),
+            programs: self.programs.clone(),
+            state: self.state,
+        }
+    }
+
     fn from_row(row: &AnyRow) -> Result<Webhook, CatalogError> {
         let mut row = RowReader::new(row);
         Ok(Webhook {
@@ -252,6 +263,8 @@ impl Catalog {
             let problem = format!("there are {WEBHOOKS_MAX} webhooks already: delete one that is not used");
             return Err(CatalogError::Invalid(vec![Mistake::new("address", problem)]));
         }
+        audit::note(&mut tx, now, Deed::new("create", KIND, id.clone()).with(settings_changed(None, Some(settings))))
+            .await?;
         tx.commit().await?;
         Ok(WebhookWithSecret { webhook: self.webhook(&id).await?, secret })
     }
@@ -271,7 +284,7 @@ impl Catalog {
 
     /// Changes an endpoint, and goes on at once where it stopped or waited.
     pub async fn update_webhook(&self, id: &str, settings: &WebhookSettings) -> Result<Webhook, CatalogError> {
-        check_id(id)?;
+        let before = self.webhook(id).await?;
         let mut tx = self.writing().await?;
         // Somebody has mended something: all is tried at once. The cursor comes first, as in every record of a try.
         for sql in [
@@ -296,6 +309,8 @@ impl Catalog {
         if changed.rows_affected() == 0 {
             return Err(not_found(id));
         }
+        let changes = settings_changed(Some(&before.settings()), Some(settings));
+        audit::note(&mut tx, self.shared.clock.now(), Deed::new("update", KIND, id).with(changes)).await?;
         tx.commit().await?;
         self.webhook(id).await
     }
@@ -316,6 +331,7 @@ impl Catalog {
         if gone.rows_affected() == 0 {
             return Err(not_found(id));
         }
+        audit::note(&mut tx, self.shared.clock.now(), Deed::new("delete", KIND, id)).await?;
         Ok(tx.commit().await?)
     }
 
@@ -340,6 +356,7 @@ impl Catalog {
         if changed.rows_affected() == 0 {
             return Err(not_found(id));
         }
+        audit::note(&mut tx, self.shared.clock.now(), Deed::new("rotate_secret", KIND, id)).await?;
         tx.commit().await?;
         Ok(WebhookWithSecret { webhook: self.webhook(id).await?, secret })
     }
@@ -375,9 +392,36 @@ impl Catalog {
             .bind(first)
             .execute(&mut *tx)
             .await?;
+        let from = vec![Change::new("from", serde_json::Value::Null, first)];
+        audit::note(&mut tx, self.shared.clock.now(), Deed::new("replay", KIND, id).with(from)).await?;
         tx.commit().await?;
         self.webhook(id).await
     }
+}
+
+/// In the audit log.
+const KIND: &str = "webhook";
+
+/// What differs between two states of an endpoint. An address may hold a secret behind its host: that is not shown.
+fn settings_changed(before: Option<&WebhookSettings>, after: Option<&WebhookSettings>) -> Vec<Change> {
+    let fields = |settings: &WebhookSettings| {
+        let host = url::Url::parse(&settings.address).map(|url| url.origin().ascii_serialization()).unwrap_or_default();
+        let WebhookSettings { description, kinds, programs, state, .. } = settings;
+        let fields = serde_json::json!({"address": host, "description": description, "kinds": kinds, "programs": programs,
+            "state": state.word()});
+        (settings.address.clone(), fields)
+    };
+    let (before, after) = (before.map(fields), after.map(fields));
+    let part = |state: &Option<(String, serde_json::Value)>| state.as_ref().map(|(_, fields)| fields.clone());
+    let mut changes = audit::difference(KIND, part(&before).as_ref(), part(&after).as_ref());
+    if let (Some((old, fields)), Some((new, _))) = (&before, &after)
+        && old != new
+        && !changes.iter().any(|change| change.field == "address")
+    {
+        // The same host, another path or secret.
+        changes.push(Change::new("address", fields["address"].clone(), fields["address"].clone()));
+    }
+    changes
 }
 
 /// No id of ours has a NUL, and PostgreSQL does not even take one as a parameter.

@@ -23,6 +23,8 @@
 //! | `load.rs` | the loader's ranges |
 //! | `beside.rs` | records set aside, positions, names |
 //! | `reports.rs` | reading; `question.rs` makes the statements' common parts, `answer.rs` takes their rows |
+//! | `touches.rs` | the touches of visitors, and what arrived |
+//! | `keep.rs` | forgetting |
 //! | `schema.rs` | migrations and the check of the schema |
 //! | `error.rs` | which errors are worth another try |
 
@@ -30,6 +32,7 @@ mod answer;
 mod beside;
 mod block;
 mod error;
+mod keep;
 mod load;
 mod question;
 mod recover;
@@ -39,10 +42,12 @@ mod sink;
 mod store;
 #[cfg(test)]
 mod tests;
+mod touches;
 
 pub use beside::{Aside, NameRow, Named};
 pub use block::Block;
 pub use error::StoreError;
+pub use keep::ClickHouseKeeper;
 pub use load::ClickHouseTable;
 pub use reports::ClickHouseReports;
 pub use schema::{Change, VERSION};

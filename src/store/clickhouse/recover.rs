@@ -103,7 +103,7 @@ impl Store {
         }
         let missing = block.filtered(|row| {
             let is_there = there.binary_search_by_key(&row.offset, |there| there.offset).is_ok();
-            // Summed, but no row: it was there and had its time (`clickhouse.retention`), or is set aside.
+            // Summed, but no row: it was there and had its time (`retention.events`), or is set aside.
             let was_there = || summed.get(&month_of(row.time)).is_some_and(|highest| row.offset <= *highest);
             !is_there && !was_there()
         });

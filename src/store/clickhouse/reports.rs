@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use super::{
     super::{
-        BoxFuture, Dimension, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError, Reports,
-        in_order,
+        Arrived, BoxFuture, CreditedClick, Dimension, EventCursor, Filter, LinkRow, LinksQuery, Position, ReachQuery,
+        ReachRow, ReportError, Reports, TouchQuery, in_order,
     },
     Store,
     answer::{Clicks, Link, Reach, Stored},
@@ -28,7 +28,7 @@ use crate::core::{
 /// Answers from ClickHouse; cheap to clone. It connects when it is first asked.
 #[derive(Clone, Debug)]
 pub struct ClickHouseReports {
-    store: Store,
+    pub(super) store: Store,
 }
 
 impl ClickHouseReports {
@@ -203,5 +203,13 @@ impl Reports for ClickHouseReports {
 
     fn link_clicks<'a>(&'a self, links: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>> {
         Box::pin(self.clicks_of(links))
+    }
+
+    fn touches<'a>(&'a self, query: &'a TouchQuery) -> BoxFuture<'a, Result<Vec<CreditedClick>, ReportError>> {
+        Box::pin(self.touch_page(query))
+    }
+
+    fn arrived<'a>(&'a self, behind: &'a [Position]) -> BoxFuture<'a, Result<Arrived, ReportError>> {
+        Box::pin(self.arrived_behind(behind))
     }
 }

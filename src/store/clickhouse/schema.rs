@@ -34,8 +34,8 @@ static FOUNDATION: Migration = {
 };
 
 /// All of them, in their order. Applied ones never change; what is to change is a new one.
-pub(super) static MIGRATIONS: [Migration; 4] =
-    migrations!(1 "001_events", 2 "002_rollups", 3 "003_names", 4 "004_projections");
+pub(super) static MIGRATIONS: [Migration; 5] =
+    migrations!(1 "001_events", 2 "002_rollups", 3 "003_names", 4 "004_projections", 5 "005_touches");
 
 /// The version that this program works with.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -211,8 +211,8 @@ impl Store {
         let has = if events_are_there { self.ttl().await? } else { 0 };
         if has != wanted {
             let what = match wanted {
-                0 => "keep events for ever (clickhouse.retention)".to_owned(),
-                _ => format!("keep events for {} days (clickhouse.retention)", wanted.div_ceil(86_400)),
+                0 => "keep events for ever (retention.events)".to_owned(),
+                _ => format!("keep events for {} days (retention.events)", wanted.div_ceil(86_400)),
             };
             changes.push(Change { what, work: Work::Retention(wanted) });
         }
@@ -273,7 +273,7 @@ impl Store {
     }
 
     /// Seconds for which the table keeps rows; 0 is for ever.
-    async fn ttl(&self) -> Result<u64, StoreError> {
+    pub(super) async fn ttl(&self) -> Result<u64, StoreError> {
         let query = self.query("SELECT engine_full FROM system.tables WHERE database = ? AND name = 'events'")?;
         let engine: Option<String> = self.rows(query.bind(&self.form().database)).await?.pop();
         Ok(engine.as_deref().map_or(0, ttl_seconds))
@@ -359,7 +359,13 @@ mod tests {
         }
         for migration in std::iter::once(&FOUNDATION).chain(&MIGRATIONS) {
             for statement in migration.statements() {
-                let repeatable = [" IF NOT EXISTS {database}", " ADD PROJECTION IF NOT EXISTS ", " MODIFY SETTING "];
+                let repeatable = [
+                    " IF NOT EXISTS {database}",
+                    " ADD PROJECTION IF NOT EXISTS ",
+                    " ADD INDEX IF NOT EXISTS ",
+                    " MATERIALIZE INDEX ",
+                    " MODIFY SETTING ",
+                ];
                 assert!(repeatable.iter().any(|words| statement.contains(words)), "{statement}");
                 assert!(statement.contains("{on_cluster}"), "{statement}");
                 for cluster in ["", "main"] {

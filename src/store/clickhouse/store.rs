@@ -121,6 +121,10 @@ impl Store {
         Ok(self.shared.client.query_raw(&fill(text, &self.shared.form)?))
     }
 
+    pub(super) fn is_cluster(&self) -> bool {
+        !self.shared.form.cluster.is_empty()
+    }
+
     /// A question about the tables of this database, with `{name:Type}` for values.
     pub(super) fn ask(&self, text: &str) -> Query {
         let client = self.shared.client.clone().with_database(&self.shared.form.database);

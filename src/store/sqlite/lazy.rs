@@ -10,8 +10,8 @@ use crate::{
     core::{code::Code, event::Event, id::LaneId},
     io::clock::Clock,
     store::{
-        Batch, BoxFuture, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError, Reports, Sink,
-        SinkError, Stored,
+        Arrived, Batch, BoxFuture, CreditedClick, EventCursor, Filter, LinkRow, LinksQuery, Position, ReachQuery,
+        ReachRow, ReportError, Reports, Sink, SinkError, Stored, TouchQuery,
     },
 };
 
@@ -108,5 +108,13 @@ impl Reports for LazyReports {
 
     fn link_clicks<'a>(&'a self, links: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>> {
         Box::pin(async move { self.open().await?.link_clicks(links).await })
+    }
+
+    fn touches<'a>(&'a self, query: &'a TouchQuery) -> BoxFuture<'a, Result<Vec<CreditedClick>, ReportError>> {
+        Box::pin(async move { self.open().await?.touches(query).await })
+    }
+
+    fn arrived<'a>(&'a self, behind: &'a [Position]) -> BoxFuture<'a, Result<Arrived, ReportError>> {
+        Box::pin(async move { self.open().await?.arrived(behind).await })
     }
 }

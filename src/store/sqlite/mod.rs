@@ -16,8 +16,11 @@
 //! | `migrations/` | the schema, for analysts too: `event_log`, `reach`, `missing` are views to ask |
 //! | `record.rs` | an event to a row and back |
 //! | `sums.rs` | the sums that are not written yet |
+//! | `visits.rs` | where the touches of a visitor stand |
 //! | `sink.rs` | writing |
 //! | `reports.rs` | reading |
+//! | `touches.rs` | the touches of visitors, and what arrived |
+//! | `keep.rs` | forgetting |
 //! | `error.rs` | which errors are worth another try |
 //!
 //! [`SUMS_LAG_MAX_EVENTS`]: crate::core::limits::SUMS_LAG_MAX_EVENTS
@@ -30,6 +33,7 @@ use sqlx::{
 };
 
 mod error;
+mod keep;
 mod lazy;
 mod record;
 mod reports;
@@ -37,7 +41,10 @@ mod sink;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod touches;
+mod visits;
 
+pub use keep::SqliteKeeper;
 pub use lazy::{LazyReports, LazySink};
 pub use reports::SqliteReports;
 pub use sink::SqliteSink;

@@ -11,8 +11,8 @@ use sqlx::{
 
 use super::{
     super::{
-        BoxFuture, Dimension, EventCursor, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, ReportError, Reports,
-        in_order,
+        Arrived, BoxFuture, CreditedClick, Dimension, EventCursor, Filter, LinkRow, LinksQuery, Position, ReachQuery,
+        ReachRow, ReportError, Reports, TouchQuery, in_order,
     },
     error::{Verdict, sort},
     record,
@@ -26,7 +26,7 @@ use crate::core::{
 /// Answers from `events.db`; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SqliteReports {
-    pool: SqlitePool,
+    pub(super) pool: SqlitePool,
 }
 
 const COUNTED: &str = "class IN (1, 2)";
@@ -306,5 +306,13 @@ impl Reports for SqliteReports {
 
     fn link_clicks<'a>(&'a self, links: &'a [Code]) -> BoxFuture<'a, Result<Vec<(Code, u64)>, ReportError>> {
         Box::pin(self.clicks_of(links))
+    }
+
+    fn touches<'a>(&'a self, query: &'a TouchQuery) -> BoxFuture<'a, Result<Vec<CreditedClick>, ReportError>> {
+        Box::pin(self.touch_page(query))
+    }
+
+    fn arrived<'a>(&'a self, behind: &'a [Position]) -> BoxFuture<'a, Result<Arrived, ReportError>> {
+        Box::pin(self.arrived_behind(behind))
     }
 }

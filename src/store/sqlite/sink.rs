@@ -6,13 +6,14 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection, sqlite::SqlitePool};
+use sqlx::{AssertSqlSafe, Connection, Row, Sqlite, SqliteConnection, Transaction, sqlite::SqlitePool};
 
 use super::{
     super::{Batch, BoxFuture, Sink, SinkError, Stored, record as shared},
     error::{Verdict, sort},
     record::{self, Binder, CHUNKS, COLUMNS},
     sums::{Key, Sum, Sums},
+    visits::Visits,
 };
 use crate::{
     core::{
@@ -29,16 +30,18 @@ pub struct SqliteSink {
     pub(super) pool: SqlitePool,
     clock: Clock,
     sums: Sums,
+    pub(super) visits: Visits,
     /// Events after which the sums are written.
     pub(super) sums_lag: u64,
-    /// What `sums` belongs to; `None` when that is not known, and they are gathered anew.
+    /// What `sums` and `visits` belong to; `None` when that is not known, and they are gathered anew.
     gathered: Option<Gathered>,
 }
 
-/// Sums of the events behind `summed` up to `newest`.
+/// Sums of the events behind `summed` up to `newest`, and the touches among those behind `visited`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Gathered {
     summed: i64,
+    visited: i64,
     newest: i64,
 }
 
@@ -67,6 +70,10 @@ static HOURLY: LazyLock<[Arc<str>; 4]> = LazyLock::new(|| {
 static LINK_CLICKS: LazyLock<[Arc<str>; 4]> =
     LazyLock::new(|| upserts("link_clicks", 2, "clicks = clicks + excluded.clicks"));
 
+/// No row of theirs is ever there already.
+pub(super) static VISITS: LazyLock<[Arc<str>; 4]> =
+    LazyLock::new(|| upserts("visits", 4, "entries = excluded.entries"));
+
 /// One statement for each size of [`CHUNKS`].
 fn upserts(table: &str, values: usize, update: &str) -> [Arc<str>; 4] {
     CHUNKS.map(|rows| {
@@ -76,7 +83,7 @@ fn upserts(table: &str, values: usize, update: &str) -> [Arc<str>; 4] {
 }
 
 /// Runs prepared statements of [`CHUNKS`] sizes over all rows; gives the last row's id.
-async fn in_chunks<T>(
+pub(super) async fn in_chunks<T>(
     connection: &mut SqliteConnection,
     statements: &[Arc<str>; 4],
     values: usize,
@@ -97,6 +104,11 @@ async fn in_chunks<T>(
     Ok(last)
 }
 
+/// A transaction that is the one who writes from its beginning.
+pub(super) async fn in_write(pool: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    pool.begin_with("BEGIN IMMEDIATE").await
+}
+
 fn position(next: u64) -> Result<i64, sqlx::Error> {
     i64::try_from(next).map_err(|_| sqlx::Error::InvalidArgument(format!("journal position {next} is impossible")))
 }
@@ -106,7 +118,8 @@ impl SqliteSink {
     pub async fn open(path: &Path, clock: Clock) -> Result<SqliteSink, SinkError> {
         match super::writer(path).await {
             Ok(pool) => {
-                Ok(SqliteSink { pool, clock, sums: Sums::default(), sums_lag: SUMS_LAG_MAX_EVENTS, gathered: None })
+                let (sums, visits) = (Sums::default(), Visits::default());
+                Ok(SqliteSink { pool, clock, sums, visits, sums_lag: SUMS_LAG_MAX_EVENTS, gathered: None })
             }
             Err(error) => Err(match sort(&error) {
                 Verdict::Retry(text) => SinkError::Retry(format!("{}: {text}", path.display())),
@@ -118,6 +131,21 @@ impl SqliteSink {
     /// Closes the file; what was stored is on the disk already.
     pub async fn close(self) {
         self.pool.close().await;
+    }
+
+    /// Writes the sums of all rows that there are, so that rows may go.
+    pub(super) async fn settle(&mut self) -> Result<(), SinkError> {
+        let settled = async {
+            let mut transaction = in_write(&self.pool).await?;
+            let mut state = Self::state(&mut transaction).await?;
+            self.gathered = None;
+            if state.newest > state.summed {
+                self.gather(&mut transaction, state).await?;
+                self.write_sums(&mut transaction, &mut state).await?;
+            }
+            transaction.commit().await
+        };
+        settled.await.map_err(|error| sort(&error).into())
     }
 
     async fn read_positions(connection: &mut SqliteConnection) -> Result<HashMap<LaneId, u64>, sqlx::Error> {
@@ -134,12 +162,13 @@ impl SqliteSink {
     }
 
     async fn store_all(&mut self, batches: &[Batch], care: Care) -> Result<Stored, sqlx::Error> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = in_write(&self.pool).await?;
         // Until the commit is known, nobody knows what the sums belong to.
         let before = self.gathered.take();
         let mut state = Self::state(&mut transaction).await?;
         if before != Some(state) {
             self.gather(&mut transaction, state).await?;
+            state.visited = self.visits.gather(&mut transaction, state.visited, state.newest).await?;
         }
         let mut positions = Self::read_positions(&mut transaction).await?;
         let mut stored = Stored::default();
@@ -169,16 +198,19 @@ impl SqliteSink {
         if self.sums.events >= self.sums_lag || self.sums.len() >= SUMS_KEYS_MAX {
             self.write_sums(&mut transaction, &mut state).await?;
         }
+        state.visited = self.visits.write_due(&mut transaction, state.visited, state.newest).await?;
         transaction.commit().await?;
         self.gathered = Some(state);
         Ok(stored)
     }
 
     async fn state(connection: &mut SqliteConnection) -> Result<Gathered, sqlx::Error> {
-        let row = sqlx::query("SELECT (SELECT seq FROM summed), (SELECT ifnull(max(seq), 0) FROM events)")
-            .fetch_one(connection)
-            .await?;
-        Ok(Gathered { summed: row.try_get(0)?, newest: row.try_get(1)? })
+        let row = sqlx::query(
+            "SELECT (SELECT seq FROM summed), (SELECT seq FROM visited), (SELECT ifnull(max(seq), 0) FROM events)",
+        )
+        .fetch_one(connection)
+        .await?;
+        Ok(Gathered { summed: row.try_get(0)?, visited: row.try_get(1)?, newest: row.try_get(2)? })
     }
 
     /// Sums the rows that `hourly` does not hold yet.
@@ -232,10 +264,13 @@ impl SqliteSink {
             let last = in_chunks(connection, &record::INSERTS, COLUMNS.len(), decoded, bind).await?;
             state.newest = last.unwrap_or(state.newest);
         }
-        for row in decoded.drain(..) {
+        // One writer numbers the rows of a statement, and those of the next one, without a gap.
+        let before = state.newest - decoded.len() as i64;
+        for (at, row) in decoded.drain(..).enumerate() {
+            let mut seq = before + 1 + at as i64;
             if care == Care::OneByOne {
                 match Self::insert_one(connection, &row.event).await {
-                    Ok(newest) => state.newest = newest,
+                    Ok(newest) => (seq, state.newest) = (newest, newest),
                     Err(error) => {
                         let Verdict::Data(reason) = sort(&error) else { return Err(error) };
                         self.set_aside(connection, row.lane, row.sequence, row.body, &reason).await?;
@@ -245,6 +280,7 @@ impl SqliteSink {
                 }
             }
             self.sums.add_event(&row.event);
+            self.visits.add_event(&row.event, seq);
             stored.events += 1;
         }
         Ok(())

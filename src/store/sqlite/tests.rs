@@ -83,14 +83,17 @@ proptest! {
         cuts in proptest::collection::vec((1..90usize, any::<[bool; 3]>()), 1..20),
         lag in 1..200u64,
         questions in proptest::collection::vec(model::question(), 6),
+        touches in proptest::collection::vec(model::touch_question(), 4),
         page in 1..50u32,
     ) {
         block_on(async {
             let folder = tempfile::tempdir().unwrap();
             let mut sink = sink(&folder).await;
             sink.sums_lag = lag;
+            sink.visits.run = lag as i64;
             let mut next = [0; 2];
             let mut rest = events.as_slice();
+            let (mut followed, mut positions) = (Vec::new(), Vec::new());
             for (size, [lane, again, reopen]) in cuts.iter().cycle() {
                 if rest.is_empty() {
                     break;
@@ -108,6 +111,8 @@ proptest! {
                     drop(sink);
                     sink = self::sink(&folder).await;
                     sink.sums_lag = lag;
+                    sink.visits.run = lag as i64;
+                    followed.extend(model::all_arrived(&reports(&folder).await, &mut positions).await);
                 }
             }
             let reports = reports(&folder).await;
@@ -121,6 +126,13 @@ proptest! {
                     reports.events(filter, None, 1_000).await.unwrap(), model.events(filter, None, 1_000).await.unwrap()
                 );
             }
+            for question in &touches {
+                let expected = model::all_touches(&model, question).await;
+                prop_assert_eq!(model::all_touches(&reports, question).await, expected, "{:?}", question);
+            }
+            followed.extend(model::all_arrived(&reports, &mut positions).await);
+            followed.sort();
+            prop_assert_eq!(followed, model::all_arrived(&model, &mut Vec::new()).await);
             let links: Vec<Code> = ["haircare", "suncare", "unknown"].map(|code| code.parse().unwrap()).into();
             prop_assert_eq!(reports.link_clicks(&links).await.unwrap(), model.link_clicks(&links).await.unwrap());
             prop_assert_eq!(all_events(&reports, page).await, model.events(&Filter::default(), None, 1_000).await.unwrap());

@@ -1,4 +1,5 @@
 //! On the real engine.
 
 mod engine;
+mod keep;
 mod reports;

@@ -16,7 +16,7 @@ use crate::{
     },
     io::clock::Clock,
     store::{
-        Batch, EventCursor, Filter, LinksQuery, ReachQuery, Reports, Sink,
+        Batch, EventCursor, Filter, LinksQuery, ReachQuery, Reports, Sink, TouchQuery,
         clickhouse::ClickHouseReports,
         model::{self, Model, START},
         sqlite::{FILE, SqliteReports, SqliteSink},
@@ -58,10 +58,17 @@ async fn sqlite(folder: &tempfile::TempDir, events: &[Event]) -> SqliteReports {
     SqliteReports::open(&path).await.unwrap()
 }
 
-async fn compare(events: Vec<Event>, cut: usize, questions: &[ReachQuery], page: u32) -> Result<(), TestCaseError> {
+async fn compare(
+    events: Vec<Event>,
+    cut: usize,
+    (questions, touches): (&[ReachQuery], &[TouchQuery]),
+    page: u32,
+) -> Result<(), TestCaseError> {
     let database = Database::new().await;
     let (first, second) = events.split_at(cut.min(events.len()));
     database.insert(first, 0).await;
+    let (mut followed, mut positions) = (Vec::new(), Vec::new());
+    followed.extend(model::all_arrived(&ClickHouseReports::new(database.store.clone()), &mut positions).await);
     database.insert(second, first.len() as u64).await;
     let folder = tempfile::tempdir().unwrap();
     let sqlite = sqlite(&folder, &events).await;
@@ -80,6 +87,14 @@ async fn compare(events: Vec<Event>, cut: usize, questions: &[ReachQuery], page:
         prop_assert_eq!(&all_events(&sqlite, filter, page).await, &expected, "SQLite: {:?}", filter);
         prop_assert_eq!(&all_events(&clickhouse, filter, page).await, &expected, "ClickHouse: {:?}", filter);
     }
+    for question in touches {
+        let expected = model::all_touches(&model, question).await;
+        prop_assert_eq!(&model::all_touches(&sqlite, question).await, &expected, "SQLite: {:?}", question);
+        prop_assert_eq!(&model::all_touches(&clickhouse, question).await, &expected, "ClickHouse: {:?}", question);
+    }
+    followed.extend(model::all_arrived(&clickhouse, &mut positions).await);
+    followed.sort();
+    prop_assert_eq!(&followed, &model::all_arrived(&model, &mut Vec::new()).await);
     let links: Vec<Code> = ["unknown", "haircare", "suncare", "haircare"].map(|code| code.parse().unwrap()).into();
     let expected = model.link_clicks(&links).await.unwrap();
     prop_assert_eq!(&sqlite.link_clicks(&links).await.unwrap(), &expected);
@@ -95,8 +110,12 @@ fn the_three_stores_give_the_same_answers() {
     let seed = rand_seed();
     println!("FINGERPOST_SEED={}", data_encoding::HEXLOWER.encode(&seed));
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
-    let case = (model::history(300), 0..300usize, proptest::collection::vec(model::question(), 8), 1..60u32);
-    let result = runner.run(&case, |(events, cut, questions, page)| block_on(compare(events, cut, &questions, page)));
+    let questions =
+        (proptest::collection::vec(model::question(), 8), proptest::collection::vec(model::touch_question(), 4));
+    let case = (model::history(300), 0..300usize, questions, 1..60u32);
+    let result = runner.run(&case, |(events, cut, (questions, touches), page)| {
+        block_on(compare(events, cut, (&questions, &touches), page))
+    });
     if let Err(error) = result {
         panic!("{error}\nseed {}", data_encoding::HEXLOWER.encode(&seed));
     }
