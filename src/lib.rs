@@ -8,7 +8,7 @@
 //! |---|---|
 //! | 5 | [`app`], [`cli`] |
 //! | 4 | [`edge`], [`pump`], [`api`] |
-//! | 3 | [`referral`], [`outbox`] |
+//! | 3 | [`referral`], [`outbox`], [`report`] |
 //! | 2 | [`catalog`], [`journal`], [`store`] |
 //! | 1 | [`links`], [`enrich`], [`io`], [`telemetry`], [`config`] |
 //! | 0 | [`core`], `testing` (the real stores, for tests) |
@@ -27,6 +27,7 @@ pub mod links;
 pub mod outbox;
 pub mod pump;
 pub mod referral;
+pub mod report;
 pub mod store;
 pub mod telemetry;
 #[cfg(test)]

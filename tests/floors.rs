@@ -13,7 +13,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (0, &["core", "testing"]),
     (1, &["links", "enrich", "io", "telemetry", "config"]),
     (2, &["catalog", "journal", "store"]),
-    (3, &["referral", "outbox"]),
+    (3, &["referral", "outbox", "report"]),
     (4, &["edge", "pump", "api", "pages"]),
     (5, &["app"]),
     // The command line starts the app, and `main` the command line.

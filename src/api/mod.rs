@@ -35,6 +35,7 @@ mod ads;
 pub(crate) mod audit;
 mod auth;
 mod facts;
+mod figures;
 mod forms;
 mod inbound;
 mod items;
@@ -133,6 +134,7 @@ fn resources(state: &ApiState) -> OpenApiRouter<ApiState> {
         .merge(rewards::routes())
         .merge(review::routes())
         .merge(reports::routes().route_layer(middleware::from_fn_with_state(state.clone(), since::say)))
+        .merge(figures::routes().route_layer(middleware::from_fn_with_state(state.clone(), since::say)))
         .merge(webhooks::routes())
         .merge(audit::routes())
         .merge(persons::routes())

@@ -17,6 +17,10 @@ use super::{
 };
 use crate::{
     io::clock::Clock,
+    report::{
+        question::{filter, zone},
+        zoned::{self, ZonedError},
+    },
     store::{
         Filter, LinksQuery, ReachQuery, Reports,
         question::{self, QuestionError, Words},
@@ -54,6 +58,11 @@ struct Question {
     ad: Option<String>,
     /// `false` leaves unique visitors out (null, an empty cell), which answers at once on any size.
     visitors: Option<bool>,
+    /// The time zone in which days begin, by its IANA name; UTC where none is given.
+    #[param(example = "Europe/Berlin")]
+    tz: Option<String>,
+    /// `json` or `csv`, in the place of `Accept`.
+    format: Option<String>,
 }
 
 /// A row of reach, for the OpenAPI document (`store::rows` writes it). A dimension is there when it was asked for.
@@ -111,8 +120,8 @@ async fn reach(
     let asked = parameters(asked)?;
     let by = question::dimensions(asked.by.as_deref().unwrap_or_default())?;
     let query = ReachQuery { filter: asked.filter(&clock)?, by, without_visitors: asked.without_visitors() };
-    let rows = reports.reach(&query).await?;
-    answer(&headers, &rows::reach(&query.by, &rows))
+    let rows = zoned::reach(&*reports, &query, &zone(asked.tz.as_deref())?).await?;
+    answer(&headers, asked.format.as_deref(), &rows::reach(&query.by, &rows))
 }
 
 /// The statistics of links: a line for each link × partner × ad, most clicks first.
@@ -133,7 +142,7 @@ async fn links(
     }
     let query = LinksQuery { filter: asked.filter(&clock)?, without_visitors: asked.without_visitors() };
     let lines = reports.links(&query).await?;
-    answer(&headers, &rows::links(&lines))
+    answer(&headers, asked.format.as_deref(), &rows::links(&lines))
 }
 
 impl Question {
@@ -150,13 +159,31 @@ impl Question {
             partner: self.partner.as_deref(),
             ad: self.ad.as_deref(),
         };
-        question::filter(&words, clock.now())
+        filter(&words, &zone(self.tz.as_deref())?, clock.now())
     }
 }
 
-fn answer(headers: &HeaderMap, table: &Table) -> Result<Response, Problem> {
+impl From<ZonedError> for Problem {
+    fn from(error: ZonedError) -> Problem {
+        match error {
+            ZonedError::Question(error) => error.into(),
+            ZonedError::Events(error) => error.into(),
+        }
+    }
+}
+
+pub(super) fn answer(headers: &HeaderMap, format: Option<&str>, table: &Table) -> Result<Response, Problem> {
     let mut body = Vec::new();
-    let (written, kind) = if wants_csv(headers) {
+    let csv = match format.unwrap_or_default() {
+        "" => wants_csv(headers),
+        "csv" => true,
+        "json" => false,
+        other => {
+            let problem = format!("`{other}` is neither json nor csv");
+            return Err(QuestionError { field: "format", problem }.into());
+        }
+    };
+    let (written, kind) = if csv {
         (table.write_csv(&mut body), "text/csv; charset=utf-8")
     } else {
         (table.write_json(&mut body), "application/json")
@@ -253,6 +280,10 @@ mod tests {
         haircare,abc123,,0,1,0,1,0,2026-03-01T00:00:00.000Z
         ");
         assert_eq!(get("/v1/reports/links?until=2h", "*/*").2, "[]\n");
+        assert_eq!(get("/v1/reports/links?link=haircare&format=csv", "*/*").2, body);
+        let (_, _, abroad) =
+            get("/v1/reports/reach?since=2026-03-01&by=day&visitors=false&tz=Europe/Berlin&format=csv", "*/*");
+        assert!(abroad.contains("2026-03-01T00:00:00.000+01:00"), "{abroad}");
     }
 
     #[test]
@@ -281,6 +312,9 @@ mod tests {
             ("/v1/reports/reach?link=a%20b", Some("link"), "only letters"),
             ("/v1/reports/links?by=day", Some("by"), "/v1/reports/reach"),
             ("/v1/reports/reach?lnik=x", Some("lnik"), "lnik"),
+            ("/v1/reports/reach?tz=Berlin", Some("tz"), "Europe/Berlin"),
+            ("/v1/reports/reach?by=day&tz=Europe/Berlin", Some("tz"), "visitors=false"),
+            ("/v1/reports/links?format=xml", Some("format"), "json nor csv"),
         ] {
             let (status, kind, body) = get(address, "*/*");
             assert_eq!((status, kind.as_str()), (StatusCode::BAD_REQUEST, "application/problem+json"), "{address}");
@@ -299,7 +333,8 @@ mod tests {
         assert!(row["required"].as_array().unwrap().contains(&"unique_visitors".into()));
         let parameters = json["paths"]["/v1/reports/reach"]["get"]["parameters"].as_array().unwrap();
         let names: Vec<&str> = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["since", "until", "by", "program", "link", "partner", "ad", "visitors"]);
+        let expected = ["since", "until", "by", "program", "link", "partner", "ad", "visitors", "tz", "format"];
+        assert_eq!(names, expected);
         assert!(json["paths"]["/v1/reports/links"]["get"]["responses"]["200"]["content"]["text/csv"].is_object());
     }
 }

@@ -1,4 +1,4 @@
-//! Rewards become due when their time has come.
+//! Rewards become due when their time has come; and referrals that no sum knows yet are counted.
 
 use std::time::Duration;
 
@@ -15,8 +15,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const BATCH: i64 = 500;
 
 pub(super) async fn follow(catalog: Catalog, desk: Desk, stop: CancellationToken) {
-    let mut failed = false;
+    let (mut failed, mut counted) = (false, false);
     loop {
+        if !counted {
+            counted = tokio::select! {
+                () = stop.cancelled() => return,
+                missing = catalog.count_missing() => missing.is_ok(),
+            };
+        }
         let released = tokio::select! {
             () = stop.cancelled() => return,
             released = release(&catalog, &desk) => released,

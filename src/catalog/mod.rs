@@ -56,6 +56,7 @@ use crate::{
     core::limits::{CATALOG_ANSWER_TIMEOUT, CATALOG_BUSY_TIMEOUT, CATALOG_PATIENCE},
     io::clock::Clock,
 };
+use record::group::Turn;
 use vendor::Vendor;
 
 mod ad;
@@ -132,6 +133,8 @@ struct Shared {
     /// Of which the processes that write here are one node.
     data: Option<PathBuf>,
     node: OnceLock<String>,
+    /// Facts that share a transaction.
+    turn: Turn,
     /// Held by who asks whether the database is there.
     asking: Mutex<()>,
     clock: Clock,
@@ -176,6 +179,7 @@ impl Catalog {
             told,
             data: data.map(Path::to_path_buf),
             node: OnceLock::new(),
+            turn: Turn::default(),
             asking: Mutex::new(()),
             clock,
         };

@@ -110,6 +110,10 @@ impl Writing {
             }
         }
         self.untold.push(entry);
+        // Facts that share a transaction are told at its end: what one of them wrote before may still be taken back.
+        if self.shares.is_shared {
+            return Ok(());
+        }
         self.write_outbox(self.rows_max).await
     }
 
@@ -125,13 +129,20 @@ impl Writing {
             return Ok(());
         }
         let entries = std::mem::take(&mut self.untold);
+        for chunk in entries.chunks(self.rows_max) {
+            self.write_entries(chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_entries(&mut self, entries: &[Entry]) -> Result<(), CatalogError> {
         let sql = "UPDATE outbox_head SET next = next + $1 WHERE one = 1 RETURNING next";
         let next: i64 = sqlx::query(sql).bind(entries.len() as i64).fetch_one(&mut *self.tx).await?.try_get(0)?;
         let mut row = Binder::default();
         row.integer(next - entries.len() as i64);
         row.text(self.shared.node()?);
         row.integer(self.now.0);
-        for entry in &entries {
+        for entry in entries {
             row.text(entry.kind);
             row.text(&entry.program);
             row.text(&entry.body);

@@ -13,6 +13,7 @@ use super::{
     audit::{Caller, Deed, difference},
     entity::{Binder, RowReader},
     outbox::Entry,
+    record::{group::Shares, seen::Seen, sums::Moved},
     references::Known,
     share_link,
 };
@@ -48,6 +49,10 @@ pub(super) struct Writing {
     pub(super) caller: Caller,
     pub(super) deeds: Vec<(Caller, Deed)>,
     pub(super) now: Millis,
+    /// Of a transaction of facts: who shares it, which referrals moved, and what was read of the catalog.
+    pub(super) shares: Shares,
+    pub(super) moved: Moved,
+    pub(super) seen: Seen,
 }
 
 impl Writing {
@@ -82,6 +87,9 @@ impl Writing {
             pending: Vec::new(),
             untold: Vec::new(),
             told: None,
+            shares: Shares::default(),
+            moved: Moved::default(),
+            seen: Seen::default(),
             caller: Caller::current(),
             deeds: Vec::new(),
         })
@@ -100,6 +108,7 @@ impl Writing {
 
     /// Creates or replaces items. Keys are unique among them.
     pub(super) async fn upsert<T: Entity>(&mut self, items: &[T]) -> Result<(), CatalogError> {
+        self.forget();
         for chunk in items.chunks(self.rows_max) {
             let mut row = Binder::default();
             row.integer(self.now.0);
@@ -164,6 +173,11 @@ impl Writing {
             self.shared.told.send_replace(u64::try_from(last).unwrap_or(0));
         }
         Ok(())
+    }
+
+    /// Forgets what was read: it may have been written in a part of the transaction that was taken back.
+    pub(super) fn forget(&mut self) {
+        self.seen = Seen::default();
     }
 
     pub(super) async fn rollback(self) -> Result<(), CatalogError> {
@@ -236,6 +250,7 @@ impl Writing {
     }
 
     async fn remove<T: Entity>(&mut self, key: &[&str]) -> Result<(), CatalogError> {
+        self.forget();
         let before = self.find::<T>(key).await?;
         let changes = difference(T::KIND.word(), before.as_ref(), None);
         self.audit(Deed::new("delete", T::KIND.word(), key.join("/")).with(changes));

@@ -1,5 +1,5 @@
-//! `fingerpost report reach` and `fingerpost report links`: read from where events are (`reports.from`), beside a running server
-//! or without.
+//! `fingerpost report NAME`: read from where events are (`reports.from`) and from the catalog, beside a running server or
+//! without.
 
 use std::{
     io::{self, Write},
@@ -11,9 +11,11 @@ use anyhow::{Context, bail};
 use super::Global;
 use crate::{
     app,
+    catalog::Catalog,
     config::stores::ReportsFrom,
     core::time::Millis,
     io::clock::Clock,
+    report::{Name, Sources, question as asked, zoned},
     store::{
         Dimension, Filter, LinkRow, LinksQuery, ReachQuery, ReachRow, Reports,
         question::{self, Words},
@@ -22,6 +24,7 @@ use crate::{
     },
 };
 
+mod figures;
 mod sparkline;
 mod table;
 
@@ -40,6 +43,32 @@ enum Report {
     Reach(ReachArgs),
     /// A line for each link, partner and ad
     Links(LinkArgs),
+    /// From the partner who joined to the reward, with the rate of each step
+    Funnel(figures::Args),
+    /// Partners who joined, and who shared, of the customer base
+    Participation(figures::Args),
+    /// Leads of clicks, qualified of leads, rewarded of qualified
+    Rates(figures::Args),
+    /// The partners who brought most
+    TopPartners(figures::Args),
+    /// The links that brought most
+    TopLinks(figures::Args),
+    /// The ads that brought most
+    TopAds(figures::Args),
+    /// The channels with most shares
+    TopChannels(figures::Args),
+    /// Revenue, cost, cost per qualified referral and return, by currency
+    Money(figures::Args),
+    /// What each rule of rewards cost and brought
+    Motivators(figures::Args),
+    /// From the click to the lead, and to qualified
+    TimeToConvert(figures::Args),
+    /// What becomes of the people of a month
+    Cohorts(figures::Args),
+    /// First and last touch side by side
+    Models(figures::Args),
+    #[command(external_subcommand)]
+    Unknown(Vec<String>),
 }
 
 #[derive(Debug, Default, clap::Args)]
@@ -73,6 +102,9 @@ struct Common {
     partner: Option<String>,
     #[arg(long, value_name = "CODE")]
     ad: Option<String>,
+    /// The time zone in which days begin, for example Europe/Berlin [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    tz: Option<String>,
     /// Leave unique visitors out: quick on any amount of events
     #[arg(long)]
     no_visitors: bool,
@@ -101,20 +133,39 @@ impl Common {
             partner: self.partner.as_deref(),
             ad: self.ad.as_deref(),
         };
-        question::filter(&words, now)
+        asked::filter(&words, &asked::zone(self.tz.as_deref())?, now)
     }
 }
 
 pub(crate) fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let Args { report } = args;
+    if let Report::Unknown(words) = &report {
+        Name::parse(words.first().map_or("", String::as_str))?;
+    }
     let reports = Opened::configured(global)?;
     let now = Clock::System.now();
     let mut out = Vec::new();
     reports.runtime.block_on(async {
-        match report {
-            Report::Reach(args) => reach(&*reports.reports, &args, now, &mut out).await,
-            Report::Links(args) => links(&*reports.reports, &args, now, &mut out).await,
-        }
+        let (name, args) = match report {
+            Report::Reach(args) => return reach(&*reports.reports, &args, now, &mut out).await,
+            Report::Links(args) => return links(&*reports.reports, &args, now, &mut out).await,
+            Report::Unknown(_) => return Ok(()),
+            Report::Funnel(args) => (Name::Funnel, args),
+            Report::Participation(args) => (Name::Participation, args),
+            Report::Rates(args) => (Name::Rates, args),
+            Report::TopPartners(args) => (Name::TopPartners, args),
+            Report::TopLinks(args) => (Name::TopLinks, args),
+            Report::TopAds(args) => (Name::TopAds, args),
+            Report::TopChannels(args) => (Name::TopChannels, args),
+            Report::Money(args) => (Name::Money, args),
+            Report::Motivators(args) => (Name::Motivators, args),
+            Report::TimeToConvert(args) => (Name::TimeToConvert, args),
+            Report::Cohorts(args) => (Name::Cohorts, args),
+            Report::Models(args) => (Name::Models, args),
+        };
+        let catalog = Catalog::configured(&global.load()?, Clock::System)?;
+        let sources = Sources { catalog: &catalog, events: &*reports.reports };
+        figures::show(sources, name, &args, now, &mut out).await
     })?;
     match io::stdout().lock().write_all(&out) {
         // The reader of a pipe (`| head`) has seen enough.
@@ -149,7 +200,8 @@ async fn reach(reports: &dyn Reports, args: &ReachArgs, now: Millis, out: &mut V
     let filter = args.common.filter(now)?;
     let by = question::dimensions(&args.by)?;
     let query = ReachQuery { filter, by, without_visitors: args.common.no_visitors };
-    let mut found = reports.reach(&query).await?;
+    let zone = asked::zone(args.common.tz.as_deref())?;
+    let mut found = zoned::reach(reports, &query, &zone).await?;
     let all = found.len();
     found.truncate(args.common.limit.unwrap_or(usize::MAX));
     let table = rows::reach(&query.by, &found);
@@ -158,7 +210,12 @@ async fn reach(reports: &dyn Reports, args: &ReachArgs, now: Millis, out: &mut V
     }
     let total = totals(reports, &query).await?;
     let keys: Vec<Vec<String>> = found.iter().map(|row| row.key.clone()).collect();
-    let timeline = Timeline::of_clicks(reports, &query.filter, &query.by, &keys, all, now).await?;
+    // Sparklines are of UTC days and hours.
+    let here = zone == jiff::tz::TimeZone::UTC || !query.by.contains(&Dimension::Day);
+    let timeline = match here {
+        true => Timeline::of_clicks(reports, &query.filter, &query.by, &keys, all, now).await?,
+        false => Timeline::default(),
+    };
     let by_class = query.by.contains(&Dimension::Class);
     let mut hidden = vec![];
     if args.common.no_visitors {

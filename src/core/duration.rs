@@ -25,9 +25,25 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(error)
 }
 
+/// As [`parse`] reads it, in the largest unit that says it exactly.
+pub fn shortest(length: Duration) -> String {
+    let ms = length.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let unit = units.into_iter().find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit));
+    let (unit_ms, unit) = unit.unwrap_or((1, "ms"));
+    format!("{}{unit}", ms / unit_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_are_told_in_the_largest_unit_that_fits() {
+        for text in ["250ms", "30s", "15m", "36h", "7d", "0ms"] {
+            assert_eq!(shortest(parse(text).unwrap()), text);
+        }
+    }
 
     #[test]
     fn numbers_with_units() {

@@ -59,6 +59,8 @@ mod rejudge;
 mod review;
 mod reward;
 #[cfg(test)]
+mod sums_test;
+#[cfg(test)]
 mod tests;
 pub mod told;
 pub mod upload;

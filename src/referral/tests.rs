@@ -27,20 +27,20 @@ use crate::{
 };
 
 /// 2026-03-01T12:00:00Z.
-const NOON: i64 = 1_772_366_400_000;
+pub(super) const NOON: i64 = 1_772_366_400_000;
 
 /// A desk over a catalog of its own.
-struct Office {
+pub(super) struct Office {
     _folder: tempfile::TempDir,
-    catalog: Catalog,
+    pub(super) catalog: Catalog,
     /// Looks at the tables.
-    pool: sqlx::AnyPool,
+    pub(super) pool: sqlx::AnyPool,
     clock: Clock,
-    desk: Desk,
+    pub(super) desk: Desk,
     keys: KeyRing,
 }
 
-fn object(value: Value) -> serde_json::Map<String, Value> {
+pub(super) fn object(value: Value) -> serde_json::Map<String, Value> {
     match value {
         Value::Object(object) => object,
         other => panic!("{other} is no object"),
@@ -48,7 +48,7 @@ fn object(value: Value) -> serde_json::Map<String, Value> {
 }
 
 impl Office {
-    async fn new(terms: &Value) -> Office {
+    pub(super) async fn new(terms: &Value) -> Office {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(Millis(NOON));
         let url = format!("sqlite:{}", folder.path().join("catalog.db").display());
@@ -75,7 +75,7 @@ impl Office {
     }
 
     /// A click token of this partner's.
-    fn token(&self, partner: &str, at: Millis) -> String {
+    pub(super) fn token(&self, partner: &str, at: Millis) -> String {
         let code = |text: &str| CodeBuf::new(text.as_bytes()).unwrap();
         let click = EventId::new(at, [partner.as_bytes()[0]; 10]);
         let token = Token { click, program: None, link: code("shop"), partner: Some(code(partner)), ad: None };
@@ -161,9 +161,26 @@ impl Office {
                  FROM rewards AS w JOIN referrals AS f ON f.id = w.referral"
             ),
             format!("SELECT 'sale ' || f.invoice || ' of ' || COALESCE({PERSON}, 'nobody') FROM conversions AS f"),
+            "SELECT 'sum ' || days || ' ' || figure || ' ' || at_day || ' ' || partner || ' ' || link || ' ' || detail || ' ' || \
+             currency || ' ' || count || ' ' || amount FROM record_sums WHERE count <> 0 OR amount <> 0"
+                .to_owned(),
         ] {
             let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await.unwrap();
             lines.extend(rows.iter().map(|row| row.get::<String, _>(0)));
+        }
+        for (figure, recount) in RECOUNTS {
+            let sums = format!(
+                "SELECT CAST(COALESCE(sum(count), 0) AS BIGINT), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM record_sums WHERE figure = '{figure}' AND days = "
+            );
+            let mut found = Vec::new();
+            for days in ["0", "1", "7", "28", "-1"] {
+                let row =
+                    sqlx::query(sqlx::AssertSqlSafe(format!("{sums}{days}"))).fetch_one(&self.pool).await.unwrap();
+                found.push((row.get::<i64, _>(0), row.get::<i64, _>(1)));
+            }
+            let row = sqlx::query(recount).fetch_one(&self.pool).await.unwrap();
+            let expected = (row.get::<i64, _>(0), row.get::<i64, _>(1));
+            assert_eq!(found, [expected; 5], "{figure}");
         }
         lines.sort();
         lines
@@ -194,6 +211,22 @@ impl Office {
         wrong
     }
 }
+
+/// What a sum must be, counted in the rows.
+const RECOUNTS: [(&str, &str); 5] = [
+    ("lead", "SELECT count(*), 0 FROM referrals"),
+    ("qualified", "SELECT count(*), 0 FROM referrals WHERE state = 'qualified'"),
+    ("owed", "SELECT count(*), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE state IN ('held', 'due')"),
+    (
+        "lost",
+        "SELECT count(*), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE state = 'reversed' AND issued_ms IS NOT NULL",
+    ),
+    (
+        "revenue",
+        "SELECT count(*), CAST(COALESCE(sum(c.amount), 0) AS BIGINT) FROM conversions AS c JOIN referrals AS r \
+         ON r.contact = c.contact WHERE r.state <> 'rejected'",
+    ),
+];
 
 /// Few addresses: x twice, written in two ways, and one of a partner.
 fn address(who: char) -> String {
@@ -301,12 +334,12 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
     })
 }
 
-fn terms() -> Value {
+pub(super) fn terms() -> Value {
     let review = json!({"hold_from": 60, "burst_leads": 2, "burst_minutes": 3 * 24 * 60});
     json!({"review": review, "rewards": rewards()})
 }
 
-fn rewards() -> Value {
+pub(super) fn rewards() -> Value {
     json!([
         {"code": "welcome", "to": "both", "on": "qualification", "hold_days": 4, "value": {"fixed": {"amount": 500, "currency": "EUR"}}},
         {"code": "share", "to": "partner", "on": "sale", "recurring_months": 12, "value": {"percent": 1_000}},
@@ -317,7 +350,7 @@ fn rewards() -> Value {
     ])
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 

@@ -15,6 +15,7 @@ use super::{Dimension, LinkRow, ReachRow};
 use crate::core::{
     event::Event,
     id::{EventId, VisitorId},
+    money::Currency,
     time::Millis,
 };
 
@@ -23,8 +24,54 @@ use crate::core::{
 pub enum Cell {
     Text(String),
     Number(u64),
-    /// A number that nobody asked for: null in JSON, empty in CSV.
+    /// An amount in minor units; `digits` of them stand behind the point where people read it.
+    Money {
+        minor: i64,
+        digits: u32,
+    },
+    /// Ten-thousandths: a rate, or a ratio of amounts.
+    Rate(i64),
+    /// A number that nobody asked for, or that there is not: null in JSON, empty in CSV.
     Unknown,
+}
+
+impl Cell {
+    /// A part of a number, to the nearest ten-thousandth; unknown where that is 0.
+    pub fn rate(part: u64, of: u64) -> Cell {
+        Cell::of(i128::from(part), i128::from(of))
+    }
+
+    /// The same of amounts, which may be negative.
+    pub fn ratio(part: i64, of: i64) -> Cell {
+        Cell::of(i128::from(part), i128::from(of))
+    }
+
+    fn of(part: i128, of: i128) -> Cell {
+        if of == 0 {
+            return Cell::Unknown;
+        }
+        let rate = (part * 10_000 * 2 + of).div_euclid(of * 2);
+        i64::try_from(rate).map_or(Cell::Unknown, Cell::Rate)
+    }
+
+    /// A rate's ten-thousandths.
+    pub fn basis_points(&self) -> Option<u64> {
+        if let Cell::Rate(rate) = self { u64::try_from(*rate).ok() } else { None }
+    }
+
+    /// An amount of a currency; unknown where there is none.
+    pub fn money(minor: i64, currency: &str) -> Cell {
+        match currency.parse::<Currency>() {
+            Ok(currency) => Cell::Money { minor, digits: currency.exponent() },
+            Err(_) => Cell::Unknown,
+        }
+    }
+}
+
+/// `0.1234`, in whole numbers all the way.
+fn decimal(ten_thousandths: i64) -> String {
+    let (sign, number) = (if ten_thousandths < 0 { "-" } else { "" }, ten_thousandths.unsigned_abs());
+    format!("{sign}{}.{:04}", number / 10_000, number % 10_000)
 }
 
 impl From<&str> for Cell {
@@ -44,6 +91,9 @@ impl Serialize for Cell {
         match self {
             Cell::Text(text) => serializer.serialize_str(text),
             Cell::Number(number) => serializer.serialize_u64(*number),
+            Cell::Money { minor, .. } => serializer.serialize_i64(*minor),
+            // No amount: a number of four digits behind the point, which every reader of JSON takes.
+            Cell::Rate(rate) => serializer.serialize_f64(*rate as f64 / 10_000.0),
             Cell::Unknown => serializer.serialize_none(),
         }
     }
@@ -54,6 +104,8 @@ impl Cell {
     pub fn csv(&self) -> Cow<'_, str> {
         match self {
             Cell::Number(number) => number.to_string().into(),
+            Cell::Money { minor, .. } => minor.to_string().into(),
+            Cell::Rate(rate) => decimal(*rate).into(),
             Cell::Unknown => "".into(),
             Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}").into(),
             Cell::Text(text) => text.into(),
@@ -238,6 +290,15 @@ mod tests {
         assert_eq!(cells[10], Cell::from("01010101010101010101010101010101"));
         assert_eq!(cells[15], Cell::from("2001:db8:1::/48"));
         assert_eq!(cells[30], Cell::Number(7));
+    }
+
+    #[test]
+    fn rates_are_rounded_and_amounts_are_minor_units() {
+        let rates = [Cell::rate(1, 3), Cell::rate(2, 3), Cell::rate(1, 0), Cell::ratio(-1, 3), Cell::ratio(7, 2)];
+        assert_eq!(rates.map(|rate| rate.csv().into_owned()), ["0.3333", "0.6667", "", "-0.3333", "3.5000"]);
+        assert_eq!(Cell::money(-1_999, "EUR").csv(), "-1999");
+        assert_eq!(serde_json::to_string(&[Cell::money(5, "JPY"), Cell::rate(1, 3)]).unwrap(), "[5,0.3333]");
+        assert_eq!(Cell::money(5, ""), Cell::Unknown, "there is no amount without a currency");
     }
 
     #[test]

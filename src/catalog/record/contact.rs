@@ -3,7 +3,7 @@
 //! older one's.
 
 use serde::Serialize;
-use sqlx::{Row, any::AnyRow};
+use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::{super::CatalogError, Recording};
 use crate::core::{fact::FactId, mail, time::Millis};
@@ -176,6 +176,15 @@ impl Recording {
         const FOLDED: &str = "SELECT id FROM referrals WHERE contact = $2 AND program IN \
                               (SELECT program FROM referrals WHERE contact = $1)";
         let issued = format!("SELECT referral FROM rewards WHERE issued_ms IS NOT NULL AND referral IN ({FOLDED})");
+        let folded = sqlx::query(AssertSqlSafe(FOLDED.to_owned()))
+            .bind(older.to_string())
+            .bind(younger.to_string())
+            .fetch_all(&mut *self.writing.tx)
+            .await?;
+        self.writing.seen.forget_people();
+        for row in &folded {
+            self.writing.moved.referrals.insert(id(row, 0)?);
+        }
         self.united = true;
         for statement in [
             format!("DELETE FROM rewards WHERE referral IN ({FOLDED}) AND issued_ms IS NULL"),
@@ -196,13 +205,13 @@ impl Recording {
             "UPDATE rulings SET contact = $1 WHERE contact = $2".to_owned(),
             "UPDATE contacts SET same_as = $1 WHERE id = $2".to_owned(),
         ] {
-            sqlx::query(sqlx::AssertSqlSafe(statement))
+            sqlx::query(AssertSqlSafe(statement))
                 .bind(older.to_string())
                 .bind(younger.to_string())
                 .execute(&mut *self.writing.tx)
                 .await?;
         }
-        let names = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT {COLUMNS} FROM contacts WHERE id = $1")))
+        let names = sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} FROM contacts WHERE id = $1")))
             .bind(younger.to_string())
             .fetch_one(&mut *self.writing.tx)
             .await?;

@@ -134,23 +134,30 @@ impl Recording {
     /// Conversions that were told by a click belong to the earliest lead that came with it. Gives whose they were before,
     /// where that was somebody else.
     pub async fn match_click(&mut self, click: EventId) -> Result<Vec<ContactId>, CatalogError> {
+        let whose = sqlx::query("SELECT DISTINCT contact FROM conversions WHERE told_by = 'click' AND told_as = $1")
+            .bind(click.to_string())
+            .fetch_all(&mut *self.writing.tx)
+            .await?;
+        // Most leads come before any conversion.
+        if whose.is_empty() {
+            return Ok(Vec::new());
+        }
         let Some(owner) = self.contact_of_click(click).await? else { return Ok(Vec::new()) };
-        let others = sqlx::query(
-            "SELECT DISTINCT contact FROM conversions WHERE told_by = 'click' AND told_as = $1 AND contact <> $2",
-        )
-        .bind(click.to_string())
-        .bind(owner.to_string())
-        .fetch_all(&mut *self.writing.tx)
-        .await?;
         sqlx::query("UPDATE conversions SET contact = $2 WHERE told_by = 'click' AND told_as = $1")
             .bind(click.to_string())
             .bind(owner.to_string())
             .execute(&mut *self.writing.tx)
             .await?;
+        let mut concerned = vec![owner];
+        for row in &whose {
+            if row.try_get::<Option<&str>, _>(0)?.is_some() {
+                concerned.push(id(row, 0)?);
+            }
+        }
+        concerned.sort();
+        concerned.dedup();
         // Payments go along: who had one in common with somebody may have no more.
-        self.united |= !others.is_empty();
-        let mut concerned: Vec<ContactId> = others.iter().map(|row| id(row, 0)).collect::<Result<_, _>>()?;
-        concerned.push(owner);
+        self.united |= concerned.len() > 1;
         Ok(concerned)
     }
 
@@ -167,20 +174,11 @@ impl Recording {
     }
 
     pub async fn conversion(&mut self, told: &ConversionRow) -> Result<Told, CatalogError> {
-        if let Some(invoice) = &told.invoice {
-            let row = sqlx::query("SELECT id, digest FROM conversions WHERE invoice = $1")
-                .bind(invoice.clone())
-                .fetch_optional(&mut *self.writing.tx)
-                .await?;
-            if let Some(row) = row {
-                return again(&row, &told.digest);
-            }
-        }
         let id = self.fresh_id()?;
-        sqlx::query(
+        let written = sqlx::query(
             "INSERT INTO conversions (id, invoice, contact, told_by, told_as, program, event, amount, currency, source, \
              digest, at_ms, told_ms, payment, standing) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (invoice) DO NOTHING",
         )
         .bind(id.to_string())
         .bind(told.invoice.clone())
@@ -199,6 +197,13 @@ impl Recording {
         .bind(told.standing)
         .execute(&mut *self.writing.tx)
         .await?;
+        if written.rows_affected() == 0 {
+            let row = sqlx::query("SELECT id, digest FROM conversions WHERE invoice = $1")
+                .bind(told.invoice.clone())
+                .fetch_one(&mut *self.writing.tx)
+                .await?;
+            return again(&row, &told.digest);
+        }
         Ok(Told::New(id))
     }
 
@@ -301,8 +306,9 @@ impl Recording {
         rows.iter().map(|row| code(row.try_get(0)?)).collect()
     }
 
-    /// All that is known of a person in a program.
+    /// All that is known of a person in a program. Whoever asks is about to write what follows from it.
     pub async fn case(&mut self, contact: ContactId, program: &Code) -> Result<Case, CatalogError> {
+        self.writing.moved.people.insert(contact);
         let (contact, program) = (contact.to_string(), program.to_string());
         let leads = sqlx::query(
             "SELECT id, at_ms, credited, network FROM leads WHERE contact = $1 AND program = $2 AND by_click < 2",

@@ -178,9 +178,14 @@ impl RewardRow {
 impl Recording {
     /// An item of the catalog, as this transaction sees it.
     pub async fn item<T: Entity>(&mut self, key: &str) -> Result<Option<T>, CatalogError> {
+        if let Some(known) = self.writing.seen.item(key) {
+            return Ok(known);
+        }
         let sql = read::select::<T>(&read::key_is::<T>());
         let row = sqlx::query(AssertSqlSafe(sql)).bind(key.to_owned()).fetch_optional(&mut *self.writing.tx).await?;
-        row.map(|row| T::from_row(&mut RowReader::new(&row))).transpose()
+        let item = row.map(|row| T::from_row(&mut RowReader::new(&row))).transpose()?;
+        self.writing.seen.put_item(key, item.clone());
+        Ok(item)
     }
 
     pub async fn program(&mut self, program: &Code) -> Result<Option<Program>, CatalogError> {
@@ -204,13 +209,18 @@ impl Recording {
         contact: ContactId,
         program: &Code,
     ) -> Result<Option<ReferralRow>, CatalogError> {
+        if let Some(known) = self.writing.seen.referral(contact, program) {
+            return Ok(known);
+        }
         let sql = format!("SELECT {REFERRAL_COLUMNS} FROM referrals WHERE contact = $1 AND program = $2");
         let row = sqlx::query(AssertSqlSafe(sql))
             .bind(contact.to_string())
             .bind(program.to_string())
             .fetch_optional(&mut *self.writing.tx)
             .await?;
-        row.as_ref().map(referral).transpose()
+        let found = row.as_ref().map(referral).transpose()?;
+        self.writing.seen.put_referral(contact, program, found.clone());
+        Ok(found)
     }
 
     /// A person's referrals in all programs.
@@ -229,6 +239,8 @@ impl Recording {
 
     /// Makes a referral, or changes it to be so.
     pub async fn put_referral(&mut self, row: &ReferralRow) -> Result<(), CatalogError> {
+        self.writing.moved.referrals.insert(row.id);
+        self.writing.seen.put_referral(row.contact, &row.program, Some(row.clone()));
         let sql = format!(
             "INSERT INTO referrals ({REFERRAL_COLUMNS}, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16) \
@@ -369,6 +381,7 @@ impl Recording {
 
     /// Makes a reward, or changes it to be so.
     pub async fn put_reward(&mut self, row: &RewardRow) -> Result<(), CatalogError> {
+        self.writing.moved.referrals.insert(row.referral);
         let sql = format!(
             "INSERT INTO rewards ({REWARD_COLUMNS}, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
              $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20) ON CONFLICT (id) DO UPDATE SET \

@@ -1,8 +1,9 @@
 //! The operating record: contacts, facts about them, and the referrals and rewards that followed.
 //!
-//! A [`Recording`] is one transaction. Whoever takes a fact in writes it and everything that follows from it in the same one:
-//! what follows is never older or younger than the facts. Recordings come one after the other, also from several machines:
-//! the first statement of each locks one row. So what one of them reads stays true until it commits.
+//! A [`Recording`] is one transaction, or a part of one that is kept or taken back as a whole (`group`). Whoever takes a fact
+//! in writes it and everything that follows from it in the same one: what follows is never older or younger than the facts.
+//! Recordings come one after the other, also from several machines: the first statement of a transaction locks one row. So
+//! what one of them reads stays true until it commits.
 //!
 //! | file | |
 //! |---|---|
@@ -20,17 +21,22 @@
 //! | `review` | what is held until somebody looks at it |
 //! | `whole` | all of a program at one moment, for a dry-run and for changed terms |
 //! | `followed_terms` | how far changed terms have reached history |
+//! | `group` | facts that wait share a transaction |
+//! | `seen` | what a transaction has read already |
+//! | `sums` | what reports are made of, brought up to date in the same transaction |
+//! | `figures` | what one referral adds to the sums |
+//! | `report` | the sums, asked |
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use super::{
     Catalog, CatalogError,
     audit::{Caller, Deed},
     mails::NewMail,
     outbox::Entry,
-    write::Writing,
 };
 use crate::core::{
     code::Code,
@@ -43,15 +49,20 @@ use crate::core::{
 mod answer;
 mod contact;
 mod fact;
+pub mod figures;
 mod followed;
 mod followed_terms;
+pub(super) mod group;
 mod history;
 mod inbound;
 mod look;
 mod names;
 mod notice;
 mod related;
+pub mod report;
 mod review;
+pub(super) mod seen;
+pub(super) mod sums;
 mod touch;
 mod whole;
 
@@ -76,7 +87,9 @@ pub(super) const ERASED: &str = "erased";
 /// One transaction of the record. Dropping it takes everything back.
 #[derive(Debug)]
 pub struct Recording {
-    pub(super) writing: Writing,
+    pub(super) writing: group::Held,
+    /// Dropped with the first recording of a group.
+    _first: Option<oneshot::Sender<()>>,
     /// Visitors whose history was brought into this transaction: they are bound with it.
     asked: BTreeSet<VisitorId>,
     /// Rewards that became due or were issued by themselves.
@@ -88,12 +101,8 @@ pub struct Recording {
 impl Catalog {
     /// Begins to record.
     pub async fn record(&self) -> Result<Recording, CatalogError> {
-        Ok(Recording {
-            writing: Writing::begin_facts(self).await?,
-            asked: BTreeSet::new(),
-            due: Vec::new(),
-            united: false,
-        })
+        let (writing, first) = group::begin(self).await?;
+        Ok(Recording { writing, _first: first, asked: BTreeSet::new(), due: Vec::new(), united: false })
     }
 }
 
@@ -151,13 +160,5 @@ impl Recording {
     /// The mail leaves when this transaction is committed, and only then.
     pub async fn mail(&mut self, mail: &NewMail) -> Result<(), CatalogError> {
         self.writing.mail(mail).await.map(drop)
-    }
-
-    pub async fn commit(self) -> Result<(), CatalogError> {
-        self.writing.commit().await
-    }
-
-    pub async fn rollback(self) -> Result<(), CatalogError> {
-        self.writing.rollback().await
     }
 }

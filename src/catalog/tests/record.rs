@@ -248,3 +248,77 @@ async fn two_contacts_that_are_one_become_the_older_one() {
     }
     record.commit().await.unwrap();
 }
+
+/// Many at once: the bad ones leave nothing, and take nothing with them.
+#[tokio::test]
+async fn facts_that_wait_share_a_transaction_and_a_bad_one_is_taken_back_alone() {
+    let fixture = Fixture::spring(BACKEND).await;
+    let told = fixture.catalog.outbox_last().await.unwrap();
+    let tell = |number: usize| {
+        let catalog = fixture.catalog.clone();
+        async move {
+            let mut record = catalog.record().await?;
+            record.contact(&person(&format!("{number}@home.example"), "")).await?;
+            record.tell("lead.created", &code("spring"), json!({ "number": number })).await?;
+            if number.is_multiple_of(4) {
+                // Dropped: in the middle of what it does, for all that others know.
+                return Ok(false);
+            }
+            record.commit().await.map(|()| true)
+        }
+    };
+    let tasks: Vec<_> = (0..40).map(|number| tokio::spawn(tell(number))).collect();
+    let mut kept = 0;
+    for task in tasks {
+        kept += u64::from(task.await.unwrap().unwrap_or_else(|error: CatalogError| panic!("{error}")));
+    }
+    assert_eq!(kept, 30);
+    // Items can be written: nobody holds the transaction.
+    fixture.put::<Partner>(json!({"code": "later"})).await;
+    assert_eq!(fixture.catalog.outbox_last().await.unwrap(), told + kept);
+    let numbers: Vec<u64> = fixture.catalog.outbox_after(told, 100).await.unwrap().iter().map(|row| row.seq).collect();
+    assert_eq!(numbers, (told + 1..=told + kept).collect::<Vec<_>>(), "no gap");
+    let mut record = fixture.catalog.record().await.unwrap();
+    for number in 0..40 {
+        let known = record.contact_by(Known::Email, &format!("{number}@home.example")).await.unwrap();
+        assert_eq!(known.is_some(), number % 4 != 0, "{number}");
+    }
+}
+
+/// Who gives up leaves the others alone.
+#[tokio::test]
+async fn a_fact_that_fails_in_the_database_is_taken_back_alone() {
+    let fixture = Fixture::spring(BACKEND).await;
+    let lead = |program: &str, contact| LeadRow {
+        id: None,
+        program: code(program),
+        contact,
+        click: None,
+        metadata: "{}".to_owned(),
+        credited: None,
+        decision: "{}".to_owned(),
+        network: None,
+        at: NOON,
+    };
+    let (first, second) = tokio::join!(
+        async {
+            let mut record = fixture.catalog.record().await?;
+            let (contact, _) = record.contact(&person("ann@home.example", "")).await?;
+            record.lead(&lead("spring", contact)).await?;
+            record.commit().await
+        },
+        async {
+            let mut record = fixture.catalog.record().await?;
+            let (contact, _) = record.contact(&person("bob@home.example", "")).await?;
+            // There is no such contact: the database refuses it.
+            record.lead(&lead("spring", FactId([7; 16]))).await?;
+            record.lead(&lead("spring", contact)).await?;
+            record.commit().await
+        }
+    );
+    first.unwrap();
+    assert!(second.is_err());
+    let mut record = fixture.catalog.record().await.unwrap();
+    assert!(record.contact_by(Known::Email, "ann@home.example").await.unwrap().is_some());
+    assert_eq!(record.contact_by(Known::Email, "bob@home.example").await.unwrap(), None);
+}

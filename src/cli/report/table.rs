@@ -29,10 +29,10 @@ pub(super) struct Page<'a> {
 }
 
 /// A column, ready to print.
-struct Column {
-    head: String,
-    cells: Vec<String>,
-    right: bool,
+pub(super) struct Column {
+    pub(super) head: String,
+    pub(super) cells: Vec<String>,
+    pub(super) right: bool,
 }
 
 impl Page<'_> {
@@ -43,7 +43,7 @@ impl Page<'_> {
             writeln!(out, "what was answered is in the reports within about a second.")?;
         } else {
             writeln!(out)?;
-            print(&self.columns(), out)?;
+            print(&self.columns(), true, out)?;
         }
         if self.missing > 0 {
             writeln!(
@@ -86,7 +86,7 @@ impl Page<'_> {
 }
 
 /// ` from … to …`, in whole hours as reports look at them.
-fn range(filter: &Filter) -> String {
+pub(super) fn range(filter: &Filter) -> String {
     let since = filter.since.map(|since| format!(" from {}", minute(since.hour())));
     let until = filter.until.map(|until| format!(" to {}", minute(until.plus(crate::core::time::HOUR_MS - 1).hour())));
     let zone = if since.is_some() || until.is_some() { " (UTC)" } else { "" };
@@ -98,10 +98,13 @@ fn minute(time: Millis) -> String {
     time.to_string().chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect()
 }
 
-fn shown(column: &str, cell: &Cell) -> String {
+pub(super) fn shown(column: &str, cell: &Cell) -> String {
     match (column, cell) {
         (_, Cell::Number(number)) => thousands(*number),
         (_, Cell::Unknown) => "–".to_owned(),
+        (_, Cell::Money { minor, digits }) => amount(*minor, *digits),
+        ("revenue_per_cost", Cell::Rate(rate)) => amount(*rate / 100, 2),
+        (_, Cell::Rate(rate)) => format!("{} %", amount(*rate / 10, 1)),
         (_, Cell::Text(text)) if text.is_empty() => "–".to_owned(),
         ("day", Cell::Text(text)) => text.chars().take(10).collect(),
         ("hour", Cell::Text(text)) => text.chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect(),
@@ -109,6 +112,14 @@ fn shown(column: &str, cell: &Cell) -> String {
         // A terminal must not obey what a visitor wrote.
         (_, Cell::Text(text)) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
     }
+}
+
+/// `1,234.56`
+fn amount(minor: i64, digits: u32) -> String {
+    let unit = 10_u64.pow(digits);
+    let (sign, number) = (if minor < 0 { "-" } else { "" }, minor.unsigned_abs());
+    let rest = if digits == 0 { String::new() } else { format!(".{:0width$}", number % unit, width = digits as usize) };
+    format!("{sign}{}{rest}", thousands(number / unit))
 }
 
 /// `1,234,567`
@@ -124,7 +135,7 @@ fn thousands(number: u64) -> String {
     text
 }
 
-fn print(columns: &[Column], out: &mut impl Write) -> io::Result<()> {
+pub(super) fn print(columns: &[Column], total: bool, out: &mut impl Write) -> io::Result<()> {
     let length = |text: &str| text.chars().count();
     let widths: Vec<usize> = columns
         .iter()
@@ -142,7 +153,7 @@ fn print(columns: &[Column], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}", line(&|column| column.head.clone()))?;
     writeln!(out, "{rule}")?;
     for row in 0..rows {
-        if row > 0 && row == rows - 1 {
+        if total && row > 0 && row == rows - 1 {
             writeln!(out, "{rule}")?;
         }
         writeln!(out, "{}", line(&|column| column.cells[row].clone()))?;
@@ -161,5 +172,10 @@ mod tests {
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(shown("link", &Cell::from("a\u{1b}[31mb")), "a\u{fffd}[31mb");
         assert_eq!(shown("link", &Cell::from("")), "–");
+        let money = |minor| shown("cost", &Cell::Money { minor, digits: 2 });
+        assert_eq!([money(-5), money(123_456)], ["-0.05", "1,234.56"]);
+        assert_eq!(shown("cost", &Cell::Money { minor: 5, digits: 0 }), "5");
+        let rate = Cell::rate(1, 8);
+        assert_eq!([shown("rate", &rate), shown("revenue_per_cost", &Cell::ratio(7, 2))], ["12.5 %", "3.50"]);
     }
 }

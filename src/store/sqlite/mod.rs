@@ -16,6 +16,7 @@
 //! | `migrations/` | the schema, for analysts too: `event_log`, `reach`, `missing` are views to ask |
 //! | `record.rs` | an event to a row and back |
 //! | `sums.rs` | the sums that are not written yet |
+//! | `closed.rs` | coarse sums of days that are over |
 //! | `visits.rs` | where the touches of a visitor stand |
 //! | `sink.rs` | writing |
 //! | `reports.rs` | reading |
@@ -32,6 +33,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
 };
 
+mod closed;
 mod error;
 mod keep;
 mod lazy;

@@ -14,6 +14,7 @@ use super::{
         Arrived, BoxFuture, CreditedClick, Dimension, EventCursor, Filter, LinkRow, LinksQuery, Position, ReachQuery,
         ReachRow, ReportError, Reports, TouchQuery, in_order,
     },
+    closed::{self, Source, source},
     error::{Verdict, sort},
     record,
 };
@@ -87,6 +88,11 @@ impl Statement {
         Ok(())
     }
 
+    /// The same of sums, where their source is not limited yet.
+    fn hours_of(&mut self, source: &Source, filter: &Filter) -> Result<(), ReportError> {
+        if source.is_limited() { Ok(()) } else { self.hours("hour", filter) }
+    }
+
     async fn all(self, connection: &mut SqliteConnection) -> Result<Vec<SqliteRow>, ReportError> {
         Ok(sqlx::query_with(AssertSqlSafe(self.sql), self.arguments).fetch_all(connection).await?)
     }
@@ -144,12 +150,13 @@ impl SqliteReports {
         let class = if by.contains(&Dimension::Class) { "" } else { " AND class IN (1, 2)" };
         let (sums, group) = columns(by, of_sums);
         let mut transaction = self.pool.begin().await?;
-
+        let source = source(filter, by, closed::until(&mut transaction).await?);
+        let from = source.text();
         let mut counts = Statement::new(format!(
             "SELECT {sums}sum(iif(kind = 2, count, 0)), sum(iif(kind = 1, count, 0)), sum(iif(kind = 3, count, 0)) \
-             FROM reach WHERE kind IN (1, 2, 3){class}"
+             FROM {from} WHERE kind IN (1, 2, 3){class}"
         ));
-        counts.hours("hour", filter)?;
+        counts.hours_of(&source, filter)?;
         counts.codes(filter)?;
         counts.sql.push_str(&group);
         let empty = ReachRow { unique_visitors: (!without_visitors).then_some(0), ..ReachRow::default() };
@@ -174,8 +181,8 @@ impl SqliteReports {
             }
         }
         if filter.is_time_only() && by.iter().all(|dimension| dimension.is_time()) {
-            let mut missing = Statement::new(format!("SELECT {sums}sum(count) FROM reach WHERE kind = 15"));
-            missing.hours("hour", filter)?;
+            let mut missing = Statement::new(format!("SELECT {sums}sum(count) FROM {from} WHERE kind = 15"));
+            missing.hours_of(&source, filter)?;
             missing.sql.push_str(&group);
             for row in missing.all(&mut transaction).await? {
                 rows.entry(key(&row, by)?).or_insert_with(|| empty.clone()).missing += number(&row, by.len())?;
@@ -188,13 +195,16 @@ impl SqliteReports {
     async fn link_rows(&self, query: &LinksQuery) -> Result<Vec<LinkRow>, ReportError> {
         let LinksQuery { filter, without_visitors } = query;
         let mut transaction = self.pool.begin().await?;
+        let by = [Dimension::Link, Dimension::Partner, Dimension::Ad];
+        let source = source(filter, &by, closed::until(&mut transaction).await?);
+        let from = source.text();
         let mut counts = Statement::new(format!(
             "SELECT link, partner, ad, sum(iif(kind = 2 AND {COUNTED}, count, 0)), \
              sum(iif(kind = 1 AND {COUNTED}, count, 0)), sum(iif(kind = 3 AND {COUNTED}, count, 0)), \
              sum(iif({COUNTED}, 0, count)), max(iif(kind = 1 AND {COUNTED}, last_ms, NULL)) \
-             FROM reach WHERE kind IN (1, 2, 3)"
+             FROM {from} WHERE kind IN (1, 2, 3)"
         ));
-        counts.hours("hour", filter)?;
+        counts.hours_of(&source, filter)?;
         counts.codes(filter)?;
         counts.sql.push_str(" GROUP BY 1, 2, 3");
         let mut rows = BTreeMap::new();

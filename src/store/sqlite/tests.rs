@@ -212,7 +212,7 @@ fn the_shell_reads_what_the_export_says() {
                         continue;
                     }
                     rows::Cell::Text(text) => text,
-                    rows::Cell::Unknown => panic!("{column} is in every row"),
+                    other => panic!("{column} is {other:?}"),
                 };
                 // Ids are shown with hyphens where they name the row, else as plain hexadecimal digits.
                 let expected = if *column == "click" { shown.replace('-', "") } else { shown.clone() };

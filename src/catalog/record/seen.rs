@@ -1,0 +1,40 @@
+//! What a transaction of facts has read already, and nobody else can change before it ends: asked once.
+
+use std::{any::Any, collections::HashMap};
+
+use super::{
+    super::{Entity, entity::Kind},
+    contact::ContactId,
+    followed::ReferralRow,
+};
+use crate::core::code::Code;
+
+/// Emptied where a part of the transaction is taken back, and where items change.
+#[derive(Debug, Default)]
+pub(in super::super) struct Seen {
+    items: HashMap<(Kind, String), Box<dyn Any + Send + Sync>>,
+    referrals: HashMap<(ContactId, Code), Option<ReferralRow>>,
+}
+
+impl Seen {
+    pub(super) fn item<T: Entity>(&self, key: &str) -> Option<Option<T>> {
+        self.items.get(&(T::KIND, key.to_owned()))?.downcast_ref::<Option<T>>().cloned()
+    }
+
+    pub(super) fn put_item<T: Entity>(&mut self, key: &str, item: Option<T>) {
+        self.items.insert((T::KIND, key.to_owned()), Box::new(item));
+    }
+
+    pub(super) fn referral(&self, contact: ContactId, program: &Code) -> Option<Option<ReferralRow>> {
+        self.referrals.get(&(contact, program.clone())).cloned()
+    }
+
+    pub(super) fn put_referral(&mut self, contact: ContactId, program: &Code, row: Option<ReferralRow>) {
+        self.referrals.insert((contact, program.clone()), row);
+    }
+
+    /// Two contacts became one.
+    pub(super) fn forget_people(&mut self) {
+        self.referrals.clear();
+    }
+}

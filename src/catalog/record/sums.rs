@@ -1,0 +1,337 @@
+//! The sums of the record, brought up to date at the end of each transaction of facts.
+//!
+//! Whatever changes a referral, its sales or its rewards says so ([`Moved`]). At the end each of these referrals is read
+//! once, what it adds is computed anew ([`Figures`]), and the sums get the difference to what was counted before. So it does not
+//! matter what was changed or how often; and many facts of one transaction cost a few statements together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use sqlx::{AssertSqlSafe, Row, any::AnyRow};
+
+use super::{
+    super::{Catalog, CatalogError, entity::Binder, write::Writing},
+    contact::{ContactId, id},
+    figures::{Figures, Granted, Key, Sale, Standing, Sum, Who, click_time, months_after},
+};
+use crate::core::{
+    fact::FactId,
+    time::{DAY_MS, Millis},
+};
+
+/// Rows of one statement, largest first: few texts, so that the driver keeps them prepared.
+const CHUNKS: [usize; 4] = [64, 16, 4, 1];
+/// Lengths of the stretches that have sums by partner, link and ad; 0 is all time.
+pub(super) const STRETCHES: [i64; 4] = [0, 28, 7, 1];
+/// In the place of a length: one day, all partners, links and ads together.
+pub(super) const TOGETHER: i64 = -1;
+/// 1970-01-05 was a Monday.
+const MONDAY: i64 = 4;
+
+/// What may have changed in a transaction.
+#[derive(Debug, Default)]
+pub(in super::super) struct Moved {
+    pub(super) referrals: BTreeSet<FactId>,
+    pub(super) people: BTreeSet<ContactId>,
+}
+
+/// The first day of the stretch of this length that holds a day.
+pub(super) const fn stretch(days: i64, day: i64) -> i64 {
+    if days == 0 { 0 } else { day - (day - MONDAY).rem_euclid(days) }
+}
+
+/// A referral as it stands, and what was counted of it.
+struct Subject {
+    id: String,
+    contact: String,
+    before: Option<Figures>,
+    now: Figures,
+}
+
+/// Rows of `record_sums`: its key and the difference.
+type Differences = BTreeMap<(i64, i64, Key), Sum>;
+
+/// Brings the sums up to date with everything that moved.
+pub(in super::super) async fn follow(writing: &mut Writing) -> Result<(), CatalogError> {
+    let Moved { referrals, people } = std::mem::take(&mut writing.moved);
+    let mut subjects = BTreeMap::new();
+    let people: Vec<String> = people.iter().map(ToString::to_string).collect();
+    let referrals: Vec<String> = referrals.iter().map(ToString::to_string).collect();
+    for (column, ids) in [("contact", &people), ("id", &referrals)] {
+        for row in among(writing, &format!("{SUBJECTS} WHERE r.{column} IN "), ids).await? {
+            let subject = subject(&row)?;
+            subjects.insert(subject.id.clone(), subject);
+        }
+    }
+    let gone: Vec<String> = referrals.into_iter().filter(|id| !subjects.contains_key(id)).collect();
+    let mut differences = Differences::new();
+    for row in among(writing, "SELECT referral, figures FROM referral_figures WHERE referral IN ", &gone).await? {
+        add(&mut differences, &read(row.try_get(1)?)?, -1);
+    }
+    among(writing, "DELETE FROM referral_figures WHERE referral IN ", &gone).await?;
+    let mut subjects: Vec<Subject> = subjects.into_values().collect();
+    add_sales(writing, &mut subjects).await?;
+    add_rewards(writing, &mut subjects).await?;
+    subjects.retain(|subject| subject.before.as_ref() != Some(&subject.now));
+    for subject in &subjects {
+        if let Some(before) = &subject.before {
+            add(&mut differences, before, -1);
+        }
+        add(&mut differences, &subject.now, 1);
+    }
+    keep(writing, &subjects).await?;
+    write(writing, differences).await
+}
+
+/// Referrals of one transaction when what is missing is counted.
+const COUNTED_AT_ONCE: i64 = 512;
+
+impl Catalog {
+    /// Counts the referrals that are in no sum: those of before there were any, or of a record that was written in bulk. Gives how
+    /// many. Facts may be told meanwhile.
+    pub async fn count_missing(&self) -> Result<u64, CatalogError> {
+        let sql = "SELECT r.id FROM referrals AS r WHERE r.id > $1 AND NOT EXISTS \
+                   (SELECT 1 FROM referral_figures AS f WHERE f.referral = r.id) ORDER BY r.id LIMIT $2";
+        let (mut counted, mut after) = (0, String::new());
+        loop {
+            let rows = self.rows(sqlx::query(sql).bind(after.clone()).bind(COUNTED_AT_ONCE)).await?;
+            let Some(last) = rows.last() else { return Ok(counted) };
+            after = last.try_get(0)?;
+            let mut record = self.record().await?;
+            for row in &rows {
+                record.writing.moved.referrals.insert(id(row, 0)?);
+            }
+            record.commit().await?;
+            counted += rows.len() as u64;
+        }
+    }
+}
+
+const SUBJECTS: &str = "SELECT r.id, r.contact, r.program, r.partner, r.link, r.ad, r.click, r.state, r.state_ms, r.since_ms, \
+                        l.decision, f.figures FROM referrals AS r JOIN leads AS l ON l.id = r.lead \
+                        LEFT JOIN referral_figures AS f ON f.referral = r.id";
+
+/// The rows of a statement that ends with a list, for all of a list.
+async fn among(writing: &mut Writing, sql: &str, ids: &[String]) -> Result<Vec<AnyRow>, CatalogError> {
+    let mut found = Vec::new();
+    for chunk in ids.chunks(CHUNKS[0]) {
+        // The last one is repeated, so that there are few texts.
+        let size = CHUNKS.into_iter().rev().find(|size| *size >= chunk.len()).unwrap_or(CHUNKS[0]);
+        let places: Vec<String> = (1..=size).map(|at| format!("${at}")).collect();
+        let mut row = Binder::default();
+        for at in 0..size {
+            row.text(&chunk[at.min(chunk.len() - 1)]);
+        }
+        let query = sqlx::query_with(AssertSqlSafe(format!("{sql}({})", places.join(", "))), row.arguments);
+        found.extend(query.fetch_all(&mut *writing.tx).await?);
+    }
+    Ok(found)
+}
+
+pub(super) fn read(text: &str) -> Result<Figures, CatalogError> {
+    serde_json::from_str(text).map_err(|problem| CatalogError::Corrupt(format!("figures `{text}`: {problem}")))
+}
+
+fn subject(row: &AnyRow) -> Result<Subject, CatalogError> {
+    let text = |at: usize| Ok::<_, CatalogError>(row.try_get::<Option<String>, _>(at)?.unwrap_or_default());
+    let (state, state_ms): (&str, i64) = (row.try_get(7)?, row.try_get(8)?);
+    let who = Who { partner: text(3)?, link: text(4)?, ad: text(5)? };
+    let (first, last) = touches(row.try_get(10)?);
+    let other = |touch: Option<Who>| touch.filter(|touch| *touch != who);
+    let before: Option<&str> = row.try_get(11)?;
+    let now = Figures {
+        program: text(2)?,
+        since: row.try_get(9)?,
+        first: other(first),
+        last: other(last),
+        who,
+        qualified: (state == "qualified").then_some(state_ms),
+        rejected: state == "rejected",
+        clicked: click_time(&text(6)?),
+        sales: Vec::new(),
+        granted: Vec::new(),
+    };
+    Ok(Subject { id: text(0)?, contact: text(1)?, before: before.map(read).transpose()?, now })
+}
+
+/// What is read of a decision: who of all candidates could be credited, in the order of time.
+#[derive(Deserialize)]
+struct Decision {
+    #[serde(default)]
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Deserialize)]
+struct Candidate {
+    verdict: String,
+    partner: String,
+    link: Option<String>,
+    ad: Option<String>,
+}
+
+/// The first and the last touch that could be credited: the winner, and those that lost only by the program's model.
+fn touches(decision: &str) -> (Option<Who>, Option<Who>) {
+    let Ok(Decision { candidates }) = serde_json::from_str(decision) else { return (None, None) };
+    let eligible = |candidate: &&Candidate| matches!(candidate.verdict.as_str(), "won" | "not_first" | "not_last");
+    let who = |candidate: &Candidate| Who {
+        partner: candidate.partner.clone(),
+        link: candidate.link.clone().unwrap_or_default(),
+        ad: candidate.ad.clone().unwrap_or_default(),
+    };
+    let mut eligible = candidates.iter().filter(eligible);
+    let first = eligible.next().map(who);
+    let last = eligible.next_back().map(who).or_else(|| first.clone());
+    (first, last)
+}
+
+/// Sales count where they are of the person, and of the program or of none. A rejected referral brings nothing.
+async fn add_sales(writing: &mut Writing, subjects: &mut [Subject]) -> Result<(), CatalogError> {
+    let people: BTreeSet<&String> = subjects.iter().map(|subject| &subject.contact).collect();
+    let people: Vec<String> = people.into_iter().cloned().collect();
+    // Refunds of a sale beyond its amount are as good as the amount.
+    let sql = "SELECT c.contact, c.program, c.at_ms, c.amount, c.currency, \
+               CAST((SELECT COALESCE(sum(COALESCE(r.amount, c.amount)), 0) FROM refunds AS r WHERE r.invoice = c.invoice) AS BIGINT) \
+               FROM conversions AS c WHERE c.amount IS NOT NULL AND c.contact IN ";
+    let mut sales: BTreeMap<String, Vec<(Option<String>, i64, Sale)>> = BTreeMap::new();
+    for row in among(writing, sql, &people).await? {
+        let (amount, back): (i64, i64) = (row.try_get(3)?, row.try_get(5)?);
+        let currency: Option<String> = row.try_get(4)?;
+        let paid_back = back.clamp(0, amount.max(0));
+        let sale = Sale { months_after: 0, currency: currency.unwrap_or_default(), amount, paid_back };
+        sales.entry(row.try_get(0)?).or_default().push((row.try_get(1)?, row.try_get(2)?, sale));
+    }
+    for subject in subjects.iter_mut().filter(|subject| !subject.now.rejected) {
+        let since = Millis(subject.now.since);
+        for (program, at, sale) in sales.get(&subject.contact).into_iter().flatten() {
+            if program.as_ref().is_none_or(|program| *program == subject.now.program) {
+                let months_after = months_after(since, Millis(*at));
+                subject.now.sales.push(Sale { months_after, ..sale.clone() });
+            }
+        }
+        subject.now.sales.sort();
+    }
+    Ok(())
+}
+
+async fn add_rewards(writing: &mut Writing, subjects: &mut [Subject]) -> Result<(), CatalogError> {
+    let ids: Vec<String> = subjects.iter().map(|subject| subject.id.clone()).collect();
+    let sql = "SELECT referral, rule, amount, currency, state FROM rewards WHERE state <> 'pending' \
+               AND (state <> 'reversed' OR issued_ms IS NOT NULL) AND referral IN ";
+    let mut granted: BTreeMap<String, Vec<Granted>> = BTreeMap::new();
+    for row in among(writing, sql, &ids).await? {
+        let (amount, currency): (Option<i64>, Option<String>) = (row.try_get(2)?, row.try_get(3)?);
+        let standing = match row.try_get(4)? {
+            "issued" => Standing::Issued,
+            "reversed" => Standing::Lost,
+            _ => Standing::Owed,
+        };
+        let (amount, currency) = (amount.unwrap_or(0), currency.unwrap_or_default());
+        let reward = Granted { rule: row.try_get(1)?, currency, amount, standing };
+        granted.entry(row.try_get(0)?).or_default().push(reward);
+    }
+    for subject in subjects {
+        subject.now.granted = granted.remove(&subject.id).unwrap_or_default();
+        subject.now.granted.sort();
+    }
+    Ok(())
+}
+
+/// Adds or takes away what a referral adds.
+fn add(differences: &mut Differences, figures: &Figures, sign: i64) {
+    let day = figures.since.div_euclid(DAY_MS);
+    for (key, sum) in figures.sums() {
+        let sum = Sum { count: sign * sum.count, amount: sign * sum.amount };
+        if key.figure.is_by_partner() {
+            for days in STRETCHES {
+                differences.entry((days, stretch(days, day), key.clone())).or_default().add(sum);
+            }
+        }
+        let key = Key { who: Who::default(), ..key };
+        differences.entry((TOGETHER, day, key)).or_default().add(sum);
+    }
+}
+
+async fn keep(writing: &mut Writing, subjects: &[Subject]) -> Result<(), CatalogError> {
+    in_chunks(writing, subjects, ("INSERT INTO referral_figures (referral, figures)", 2, KEPT), |subject, row| {
+        row.text(&subject.id);
+        row.text(&serde_json::to_string(&subject.now).unwrap_or_default());
+    })
+    .await
+}
+
+const KEPT: &str = "ON CONFLICT (referral) DO UPDATE SET figures = excluded.figures";
+const SUMMED: &str = "ON CONFLICT (days, figure, at_day, program, partner, link, ad, detail, currency) DO UPDATE SET \
+                      count = record_sums.count + excluded.count, amount = record_sums.amount + excluded.amount";
+
+async fn write(writing: &mut Writing, differences: Differences) -> Result<(), CatalogError> {
+    let changed: Vec<_> = differences.into_iter().filter(|(_, sum)| *sum != Sum::default()).collect();
+    let into =
+        "INSERT INTO record_sums (days, figure, at_day, program, partner, link, ad, detail, currency, count, amount)";
+    in_chunks(writing, &changed, (into, 11, SUMMED), |((days, day, key), sum), row| {
+        row.integer(*days);
+        row.text(key.figure.word());
+        row.integer(*day);
+        for text in [&key.program, &key.who.partner, &key.who.link, &key.who.ad, &key.detail, &key.currency] {
+            row.text(text);
+        }
+        row.integer(sum.count);
+        row.integer(sum.amount);
+    })
+    .await
+}
+
+/// Upserts rows: `(INSERT … (columns), their number, ON CONFLICT …)`.
+async fn in_chunks<T>(
+    writing: &mut Writing,
+    mut rows: &[T],
+    (into, columns, conflict): (&str, usize, &str),
+    bind: impl Fn(&T, &mut Binder),
+) -> Result<(), CatalogError> {
+    while !rows.is_empty() {
+        // Full chunks stay prepared; what is left is prepared for once.
+        let size = rows.len().min(CHUNKS[0]);
+        let (chunk, rest) = rows.split_at(size);
+        let values = |row: usize| {
+            let places: Vec<String> = (1..=columns).map(|at| format!("${}", row * columns + at)).collect();
+            format!("({})", places.join(", "))
+        };
+        let values: Vec<String> = (0..size).map(values).collect();
+        let sql = format!("{into} VALUES {} {conflict}", values.join(", "));
+        let mut row = Binder::default();
+        chunk.iter().for_each(|item| bind(item, &mut row));
+        let query = sqlx::query_with(AssertSqlSafe(sql), row.arguments).persistent(CHUNKS.contains(&size));
+        query.execute(&mut *writing.tx).await?;
+        rows = rest;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_begin_on_mondays() {
+        // 2026-03-01 was a Sunday.
+        let sunday = 20_513;
+        assert_eq!([0, 7, 28].map(|days| stretch(days, sunday)), [0, sunday - 6, 20_500]);
+        assert!([7, 28].iter().all(|days| stretch(*days, stretch(*days, sunday)) == stretch(*days, sunday)));
+        assert_eq!((20_500 - MONDAY) % 28, 0);
+    }
+
+    #[test]
+    fn touches_are_those_that_could_be_credited() {
+        let candidate = |verdict: &str, partner: &str| serde_json::json!({"verdict": verdict, "partner": partner, "source": "cookie"});
+        let of = |candidates: &[serde_json::Value]| {
+            let (first, last) = touches(&serde_json::json!({"candidates": candidates}).to_string());
+            (first.map(|who| who.partner), last.map(|who| who.partner))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let three =
+            [candidate("too_old", "a"), candidate("not_last", "b"), candidate("won", "c"), candidate("too_late", "d")];
+        assert_eq!(of(&three), (some("b"), some("c")));
+        assert_eq!(of(&[candidate("won", "b")]), (some("b"), some("b")));
+        assert_eq!(of(&[candidate("same_click", "b")]), (None, None));
+        assert_eq!(touches("{}"), (None, None));
+    }
+}
