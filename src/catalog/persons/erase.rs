@@ -147,7 +147,14 @@ impl Writing {
                 .execute(&mut *self.tx)
                 .await?;
         }
-        self.run_over("DELETE FROM contact_visitors WHERE contact IN ({list})", &[], &terms.contacts).await.map(drop)
+        for sql in [
+            // Also where somebody else has used the browser: its clicks lose it in the event store, too.
+            "DELETE FROM touches WHERE visitor IN (SELECT visitor FROM contact_visitors WHERE contact IN ({list}))",
+            "DELETE FROM contact_visitors WHERE contact IN ({list})",
+        ] {
+            self.run_over(sql, &[], &terms.contacts).await?;
+        }
+        Ok(())
     }
 
     /// Facts stay, and what followed from them; what they say of the person goes.

@@ -135,6 +135,11 @@ const SECTIONS: &[(&str, &str)] = &[
     ("known_by", "SELECT kind, value FROM contact_keys WHERE contact IN ({contacts}) ORDER BY kind, value"),
     ("visitors", "SELECT visitor, at_ms FROM contact_visitors WHERE contact IN ({contacts}) ORDER BY at_ms, visitor"),
     (
+        "touches",
+        "SELECT visitor, click, program, link, partner, ad, at_ms FROM touches WHERE visitor IN \
+         (SELECT visitor FROM contact_visitors WHERE contact IN ({contacts})) ORDER BY at_ms, click",
+    ),
+    (
         "leads",
         "SELECT id, program, contact, click, metadata, credited, decision, at_ms, told_ms FROM leads \
          WHERE contact IN ({contacts}) ORDER BY at_ms, id",

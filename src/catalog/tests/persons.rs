@@ -10,7 +10,7 @@ use crate::{
         mails::NewMail,
         outbox::Entry,
         persons::{ErasureState, PersonKey},
-        record::{Answer, Answered, ConversionRow, Person, Told},
+        record::{Answer, Answered, ConversionRow, Person, Told, TouchRow},
         retention::Expiring,
     },
     core::{
@@ -33,8 +33,7 @@ pub(super) async fn fill(catalog: &Catalog) {
     let mut record = catalog.record().await.unwrap();
     let person = Person { email: Some("zed@home.example".to_owned()), ..Person::default() };
     let (contact, _) = record.contact(&person).await.unwrap();
-    let at = record.now();
-    record.bind_visitor(contact, VisitorId([8; 16]), at).await.unwrap();
+    record.bind_visitor(contact, VisitorId([8; 16]), NOON).await.unwrap();
     record.commit().await.unwrap();
     catalog.erase_person(&PersonKey::email("zed@home.example"), std::time::Duration::ZERO).await.unwrap();
 }
@@ -69,6 +68,16 @@ async fn known_everywhere(fixture: &Fixture) {
     catalog.tell([entry(body, Some(event)), entry(other, None)]).await.unwrap();
 
     let mut record = catalog.record().await.unwrap();
+    let touch = TouchRow {
+        click: EventId([6; 16]),
+        visitor: VisitorId([3; 16]),
+        program: None,
+        link: None,
+        partner: "ann".parse().unwrap(),
+        ad: None,
+        at: NOON,
+    };
+    assert!(record.put_touch(&touch).await.unwrap());
     let sale = ConversionRow {
         invoice: Some("in_9".to_owned()),
         contact: None,
