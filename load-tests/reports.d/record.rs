@@ -180,7 +180,8 @@ impl Tables {
             Field::Number(now.0),
         ]);
         let place = Place { at: person.at, id: lead };
-        let mut case = Case { leads: vec![Lead { place, credited: credited.clone() }], ..Case::default() };
+        let mut case =
+            Case { leads: vec![Lead { place, credited: credited.clone(), network: None }], ..Case::default() };
         for (at, sale) in person.sales.iter().enumerate() {
             let money = Money::new(sale.amount, currency(person.program).parse().unwrap());
             let cause = id();
