@@ -48,6 +48,8 @@ mod history;
 pub(crate) mod keys;
 mod lanes;
 pub(crate) mod load;
+#[cfg(test)]
+mod order_test;
 mod outbox_lane;
 mod release;
 mod reload;

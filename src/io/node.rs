@@ -10,7 +10,7 @@ use super::random;
 /// Where the name was kept when only the Kafka sink had use for it.
 const FORMER: &str = "kafka/node";
 
-/// The folder's name, 16 hexadecimal digits; made when it is first asked for. Two processes that make it at once agree on the
+/// The folder's name, 16 hexadecimal digits; made when it is first asked for. Whoever makes it at once agrees on the
 /// first one's.
 pub fn name(data: &Path) -> io::Result<String> {
     let path = data.join("node");
@@ -21,7 +21,8 @@ pub fn name(data: &Path) -> io::Result<String> {
         Some(former) => former,
         None => HEXLOWER.encode(&random::bytes::<8>()?),
     };
-    let new = data.join(format!("node.{}", std::process::id()));
+    // Also two threads of one process may be at it.
+    let new = data.join(format!("node.{}", HEXLOWER.encode(&random::bytes::<8>()?)));
     fs::write(&new, &name)?;
     fs::File::open(&new)?.sync_all()?;
     let linked = fs::hard_link(&new, &path);
@@ -57,6 +58,18 @@ mod tests {
         assert_ne!(name(tempfile::tempdir().unwrap().path()).unwrap(), first);
         fs::write(data.path().join("node"), "\n").unwrap();
         assert_ne!(name(data.path()).unwrap(), first, "an empty file is none");
+    }
+
+    #[test]
+    fn all_who_make_it_at_once_agree() {
+        for _ in 0..50 {
+            let data = tempfile::tempdir().unwrap();
+            let names: Vec<String> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| name(data.path()).unwrap())).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(names.iter().all(|name| *name == names[0]), "{names:?}");
+        }
     }
 
     #[test]

@@ -305,7 +305,12 @@ fn facts() -> impl Strategy<Value = Vec<Fact>> {
         let mut refunded = BTreeSet::new();
         for (at, fact) in facts.iter_mut().enumerate() {
             match fact {
-                Fact::Click { day, .. } | Fact::Lead { day, .. } => *day = at as i64 + 1,
+                Fact::Click { day, .. } => *day = at as i64 + 1,
+                // A browser is one person's: of two who share one, and are credited by the same click, none came first.
+                Fact::Lead { day, visitor, email, .. } => {
+                    *day = at as i64 + 1;
+                    *visitor = visitor.and(*email).map(|email| email as u8 - b'x' + 1);
+                }
                 Fact::Sale { invoice, day, .. } => (*invoice, *day) = (at, at as i64 + 1),
                 Fact::Refund { day, .. } => *day = at as i64 + 1,
             }

@@ -38,7 +38,8 @@ pub(super) fn wanted<T>(
     let mut last: Option<Code> = None;
     let mut wanted = Vec::new();
     for (place, click) in clicks {
-        while let Some((_, partner)) = told.next_if(|(at, _)| *at < place) {
+        // What was told goes before a click of the same moment.
+        while let Some((_, partner)) = told.next_if(|(told, _)| told.at <= place.at) {
             last = partner.cloned().or(last);
         }
         if credit == Credit::First && last.is_some() {
