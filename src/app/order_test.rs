@@ -256,11 +256,15 @@ impl Machine {
         const PERSON: &str = "(SELECT value FROM contact_keys WHERE contact = f.contact)";
         let mut lines = Vec::new();
         for sql in [
-            format!("SELECT 'referral ' || {PERSON} || ' of ' || f.partner || ' ' || f.state || ' ' || f.state_ms || ' ' || f.since_ms \
-                     FROM referrals AS f"),
-            format!("SELECT 'reward ' || {PERSON} || ' ' || w.partner || ' ' || w.rule || ' ' || w.side || ' ' || w.level || ' ' || \
+            format!(
+                "SELECT 'referral ' || {PERSON} || ' of ' || f.partner || ' ' || f.state || ' ' || f.state_ms || ' ' || f.since_ms \
+                     FROM referrals AS f"
+            ),
+            format!(
+                "SELECT 'reward ' || {PERSON} || ' ' || w.partner || ' ' || w.rule || ' ' || w.side || ' ' || w.level || ' ' || \
                      w.amount || ' ' || w.state || ' ' || w.reason || ' ' || w.earned_ms || ' ' || w.held_ms \
-                     FROM rewards AS w JOIN referrals AS f ON f.id = w.referral"),
+                     FROM rewards AS w JOIN referrals AS f ON f.id = w.referral"
+            ),
             "SELECT 'sale ' || invoice || ' ' || amount || ' ' || standing FROM conversions".to_owned(),
         ] {
             let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&pool).await.unwrap();
@@ -304,8 +308,11 @@ fn history() -> impl Strategy<Value = Vec<Told>> {
                         1 => &[amount],
                         _ => &[],
                     };
-                    back.extend((1..).zip(parts).map(|(part, so_far)| {
-                        Told::PaidBack { invoice: number, amount, so_far: *so_far, minute: now + 100 + part }
+                    back.extend((1..).zip(parts).map(|(part, so_far)| Told::PaidBack {
+                        invoice: number,
+                        amount,
+                        so_far: *so_far,
+                        minute: now + 100 + part,
                     }));
                 }
                 Told::PaidBack { .. } => {}

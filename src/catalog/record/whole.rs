@@ -115,7 +115,8 @@ async fn each(
 impl History {
     async fn read_facts(&mut self, tx: &mut AnyConnection, program: &Code) -> Result<(), CatalogError> {
         let History { cases, related, .. } = self;
-        let sql = "SELECT id, at_ms, credited, network, contact FROM leads WHERE program = $1 AND by_click < 2".to_owned();
+        let sql =
+            "SELECT id, at_ms, credited, network, contact FROM leads WHERE program = $1 AND by_click < 2".to_owned();
         each(tx, sql, Some(program), |row| {
             let (lead, contact) = (fact::lead(row)?, id(row, 4)?);
             let partner = lead.credited.as_ref().map(|credited| credited.partner.clone());
