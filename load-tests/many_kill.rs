@@ -134,7 +134,9 @@ fn main() -> ExitCode {
         && disagreements.is_empty()
         && sum == rows
         && !answered.is_empty()
-        && loading > 0
+        // Else it would be peace in which everything is loaded.
+        && loading * 2 > looks
+        && loaded_before_the_end * 2 > rows
         && ended_well;
     common::report(
         "many-kill",

@@ -37,9 +37,10 @@ pub(super) const ROLLUPS: [Rollup; 4] = [
         monthly: true,
         place: "day = toDate(DAY) AND program = '' AND link = '' AND partner = ''",
     },
-    // It is nothing but a ledger.
-    Rollup { table: "loaded", monthly: false, place: "1" },
+    LOADED,
 ];
+/// It is nothing but a ledger.
+const LOADED: Rollup = Rollup { table: "loaded", monthly: false, place: "1" };
 const REACH: Rollup =
     Rollup { table: "reach_hourly", monthly: true, place: "hour = toDateTime(DAY, 'UTC') AND kind = ''" };
 
@@ -94,7 +95,7 @@ impl Store {
             }
         }
         let highest: ByMonth = there.iter().map(|row| (row.month, row.offset)).collect();
-        for rollup in &ROLLUPS {
+        for rollup in ROLLUPS.iter().filter(|rollup| rollup.monthly) {
             self.complete(rollup, block, &highest).await?;
         }
         let mut summed = ByMonth::new();
@@ -108,11 +109,13 @@ impl Store {
             !is_there && !was_there()
         });
         match missing.range() {
-            None => Ok(()),
+            None => {}
             // Nothing of it is there: the token of the first try still guards against one that is on its way.
-            Some(_) if missing.rows() == block.rows() => self.insert(block, token).await,
-            Some(left) => self.insert(&missing, &format!("{token}+{}-{}", left.start, left.end)).await,
+            Some(_) if missing.rows() == block.rows() => self.insert(block, token).await?,
+            Some(left) => self.insert(&missing, &format!("{token}+{}-{}", left.start, left.end)).await?,
         }
+        // Last: whoever reads up to it must not miss rows of another month that were not there yet.
+        self.complete(&LOADED, block, &highest).await
     }
 
     /// After [`StoreError::Data`]: stores what the tables take, and says which offsets they refuse and why. Halves the block

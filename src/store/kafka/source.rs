@@ -175,6 +175,7 @@ impl Source for KafkaSource {
                 }
                 Some(Ok(_)) => {}
                 Some(Err(KafkaError::PartitionEOF(partition))) if self.ours.contains(&partition) => {
+                    problem = None;
                     tell(Happened::End { partition: number(partition) });
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {}

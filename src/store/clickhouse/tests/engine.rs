@@ -41,16 +41,25 @@ impl Database {
 
     /// As one block of one source, as the loader does.
     pub(super) async fn insert(&self, events: &[Event], first: u64) {
-        let mut block = Block::new("tests", 0);
-        for (offset, event) in (first..).zip(events) {
-            let bytes = event.encode_to_vec();
-            block.push(offset, &record::decode(&bytes).unwrap(), Millis(0));
-        }
-        self.store.insert(&block, &format!("from {first}")).await.unwrap();
+        self.store.insert(&block(events, first), &format!("from {first}")).await.unwrap();
+    }
+
+    /// The same by a loader that does not know whether it was loaded, under a token that nobody remembers.
+    pub(super) async fn replay(&self, events: &[Event], first: u64) {
+        self.store.recover(&block(events, first), &format!("again from {first}")).await.unwrap();
     }
 
     pub(super) async fn drop(self) {
         let text = format!("DROP DATABASE {}", self.name);
         self.store.ask(&text).execute().await.unwrap_or_else(|error| panic!("{text}: {error}"));
     }
+}
+
+fn block(events: &[Event], first: u64) -> Block {
+    let mut block = Block::new("tests", 0);
+    for (offset, event) in (first..).zip(events) {
+        let bytes = event.encode_to_vec();
+        block.push(offset, &record::decode(&bytes).unwrap(), Millis(0));
+    }
+    block
 }
