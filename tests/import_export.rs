@@ -68,9 +68,9 @@ fn columns_may_come_in_any_order_and_optional_ones_may_be_missing() {
     shell.import("links", "\u{feff}address,code\nhttps://a.example,One\n\nhttps://b.example,two\n");
     assert_eq!(
         shell.export("links"),
-        "code,name,address,partner,programs,rules,fallback,expires_at,max_clicks,to_hosts,click_parameter,partner_parameter,ad_parameter\n\
-         one,,https://a.example/,,,,,,,,,,\n\
-         two,,https://b.example/,,,,,,,,,,\n"
+        "code,name,address,partner,programs,rules,fallback,expires_at,max_clicks,to_hosts,click_parameter,partner_parameter,ad_parameter,preview\n\
+         one,,https://a.example/,,,,,,,,,,,\n\
+         two,,https://b.example/,,,,,,,,,,,\n"
     );
     // A second import replaces, like PUT.
     shell.import("links", "code,name,address\none,First,https://c.example\n");
@@ -161,10 +161,11 @@ fn export_and_import_lose_nothing() {
     let from = Shell::new();
     from.import(
         "programs",
-        "code,name,status,attribution,window_days,domain,origins,credit,qualification,rewards,parent_shares,review,notify\n\
+        "code,name,status,attribution,window_days,domain,origins,credit,qualification,rewards,parent_shares,review,notify,preview\n\
          spring,'=1+1,paused,first_touch,30,shop.example,https://shop.example;http://a.example:8080,latest,\"{\"\"on\"\":\"\"lead\"\"}\",\
          \"[{\"\"code\"\":\"\"r\"\",\"\"to\"\":\"\"both\"\",\"\"on\"\":\"\"lead\"\",\"\"value\"\":{\"\"gift\"\":\"\"a mug\"\"},\"\"hold_days\"\":3,\"\"auto_issue\"\":false}]\",\
-         \"[1000,500]\",\"{\"\"hold_from\"\":50}\",\"{\"\"addresses\"\":[\"\"ops@shop.example\"\"],\"\"partner\"\":true,\"\"subject\"\":\"\"\"\",\"\"text\"\":\"\"{amount}\"\"}\"\nvip,,,,,,,,,,,,\n",
+         \"[1000,500]\",\"{\"\"hold_from\"\":50}\",\"{\"\"addresses\"\":[\"\"ops@shop.example\"\"],\"\"partner\"\":true,\"\"subject\"\":\"\"\"\",\"\"text\"\":\"\"{amount}\"\"}\",\
+         \"{\"\"title\"\":\"\"=1+1, a \\\"\"quote\\\"\"\"\"\",\"\"image\"\":\"\"https://shop.example/a.jpg\"\"}\"\nvip,,,,,,,,,,,,,\n",
     );
     from.import(
         "partners",
@@ -173,9 +174,9 @@ fn export_and_import_lose_nothing() {
     );
     from.import(
         "links",
-        "code,name,address,partner,programs,rules,fallback,expires_at,max_clicks,to_hosts,click_parameter,partner_parameter,ad_parameter\n\
-         hair,'+49,https://shop.example/{partner},p1,spring,\"[{\"\"country\"\":[\"\"DE\"\"],\"\"address\"\":\"\"https://de.example/\"\"}]\",https://f.example,2027-01-01T00:00:00Z,9,a.example;b.example,cid,ref,ad\n\
-         plain,''=x,https://a.example,,,,,,,,,,\n",
+        "code,name,address,partner,programs,rules,fallback,expires_at,max_clicks,to_hosts,click_parameter,partner_parameter,ad_parameter,preview\n\
+         hair,'+49,https://shop.example/{partner},p1,spring,\"[{\"\"country\"\":[\"\"DE\"\"],\"\"address\"\":\"\"https://de.example/\"\"}]\",https://f.example,2027-01-01T00:00:00Z,9,a.example;b.example,cid,ref,ad,\"{\"\"site_name\"\":\"\"Shop\"\"}\"\n\
+         plain,''=x,https://a.example,,,,,,,,,,,\n",
     );
     from.import(
         "ads",
@@ -189,6 +190,7 @@ fn export_and_import_lose_nothing() {
         "\"\"a mug\"\"",
         "\"[1000,500]\"",
         "\"\"hold_from\"\":50",
+        "\"\"title\"\":\"\"=1+1, a ",
     ] {
         assert!(programs.contains(cell), "{cell} in {programs}");
     }

@@ -19,7 +19,8 @@ pub(super) async fn fill(catalog: &Catalog) -> anyhow::Result<()> {
     if !catalog.list::<Link>(&ListQuery { limit: Some(1), ..ListQuery::default() }).await?.items.is_empty() {
         return Ok(());
     }
-    put::<Program>(catalog, json!({ "code": PROGRAM, "name": "Spring" })).await?;
+    let preview = json!({ "title": "Care for every kind of hair", "description": "What Jane uses herself." });
+    put::<Program>(catalog, json!({ "code": PROGRAM, "name": "Spring", "preview": preview })).await?;
     put::<Partner>(
         catalog,
         json!({
@@ -67,6 +68,7 @@ pub(super) fn print(data: &Path, addresses: &Addresses) {
 
   curl -i {scheme}://{host}/go/{LINK}/{PARTNER}/{AD}   (link, partner who is credited, ad)
   curl -i {scheme}://{host}/{SLUG}   (the same as a share link; /{SLUG}+ shows where it leads)
+  curl -i -A WhatsApp/2 {scheme}://{host}/{SLUG}   (what a chat shows of it)
 
 See it counted:
 

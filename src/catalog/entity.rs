@@ -187,6 +187,11 @@ impl Binder {
         }
     }
 
+    /// JSON text, or NULL.
+    pub fn optional_json<T: Serialize>(&mut self, value: Option<&T>) {
+        self.add(value.map(|value| serde_json::to_string(value).unwrap_or_default()));
+    }
+
     pub(super) fn len(&self) -> usize {
         sqlx::Arguments::len(&self.arguments)
     }
@@ -249,6 +254,11 @@ impl<'r> RowReader<'r> {
             "[]" => Ok(T::default()),
             text => serde_json::from_str(text).map_err(|problem| CatalogError::Corrupt(format!("`{text}`: {problem}"))),
         }
+    }
+
+    pub fn optional_json<T: serde::de::DeserializeOwned>(&mut self) -> Result<Option<T>, CatalogError> {
+        let Some(text) = self.optional_text()? else { return Ok(None) };
+        serde_json::from_str(text).map(Some).map_err(|problem| CatalogError::Corrupt(format!("`{text}`: {problem}")))
     }
 
     /// A word of ours, for example a status.

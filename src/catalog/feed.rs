@@ -290,9 +290,9 @@ trait Indexed: Entity {
 
 impl Indexed for Program {
     fn insert_into(self, links: &Links) {
-        let Program { code, status, attribution, window_days, domain, .. } = self;
-        let domain = domain.map(Into::into);
-        links.programs.insert(code, links::Program { status, attribution, window_days, domain });
+        let Program { code, name, status, attribution, window_days, domain, preview, .. } = self;
+        let (name, domain, preview) = (name.into(), domain.map(Into::into), preview.map(Box::new));
+        links.programs.insert(code, links::Program { name, status, attribution, window_days, domain, preview });
     }
 
     fn remove_from(links: &Links, key: &str) {
@@ -327,6 +327,7 @@ impl Indexed for Link {
                 click_parameter: self.click_parameter.map(Into::into),
                 partner_parameter: self.partner_parameter.map(Into::into),
                 ad_parameter: self.ad_parameter.map(Into::into),
+                preview: self.preview.map(Box::new),
             })
         });
         links.insert_link(&self.code, links::Link { address: self.address.into(), more });

@@ -11,6 +11,7 @@ use super::error::Mistake;
 use crate::core::{
     code::Code,
     limits::{CODE_LIST_MAX, EMAIL_MAX_BYTES, HOST_MAX_BYTES, PARAMETER_MAX_BYTES, TO_HOSTS_MAX},
+    preview::Preview,
     template,
     time::Millis,
 };
@@ -233,6 +234,16 @@ impl<'s, S: Source> Reader<'s, S> {
         value.unwrap_or_else(|error| {
             self.mistake(field, format!("is not as it should be: {error}"));
             T::default()
+        })
+    }
+
+    /// How chats show the item; in a cell it stands as JSON text.
+    pub fn preview(&mut self, field: &'static str) -> Option<Preview> {
+        self.json::<Option<Preview>>(field)?.checked().unwrap_or_else(|mistakes| {
+            for mistake in mistakes {
+                self.mistake(format!("{field}{}", mistake.field), mistake.problem);
+            }
+            None
         })
     }
 

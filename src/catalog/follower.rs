@@ -54,8 +54,10 @@ pub struct Follower {
     health: Health,
     clock: Clock,
     options: Options,
-    /// Where the index is; `None` before the first load.
+    /// Where the index is; `None` before the first load, and behind a snapshot of an older version.
     position: Option<Position>,
+    /// Whether there is something to serve.
+    loaded: bool,
     /// What the snapshot file holds.
     saved: Option<Position>,
     heard_at: Option<Millis>,
@@ -81,7 +83,8 @@ impl Follower {
             tracing::warn!(%file, %error, "the snapshot of the index cannot be used; the links come from the catalog");
             None
         });
-        let position = snapshot.as_ref().map(|snapshot| snapshot.position.clone());
+        // What an older version does not have is in no change to come.
+        let position = snapshot.as_ref().filter(|snapshot| snapshot.is_whole).map(|snapshot| snapshot.position.clone());
         if let Some(snapshot) = &snapshot {
             health.ready(INDEX);
             let (sequence, saved_at) = (snapshot.position.last, snapshot.saved_at);
@@ -95,6 +98,7 @@ impl Follower {
             options,
             saved: position.clone(),
             position,
+            loaded: snapshot.is_some(),
             heard_at: snapshot.map(|snapshot| snapshot.saved_at),
             away: false,
         }
@@ -112,7 +116,7 @@ impl Follower {
 
     /// Whether there is something to serve.
     pub fn is_loaded(&self) -> bool {
-        self.position.is_some()
+        self.loaded
     }
 
     /// Takes all changes that are there now. Returns how many.
@@ -201,6 +205,7 @@ impl Follower {
     fn reached(&mut self, position: Position) {
         self.links.applied.store(position.last, Ordering::Release);
         self.position = Some(position);
+        self.loaded = true;
         self.health.ready(INDEX);
     }
 

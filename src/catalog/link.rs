@@ -11,6 +11,7 @@ use super::{
 use crate::core::{
     code::Code,
     limits::{NAME_MAX_CHARS, RULES_MAX_BYTES},
+    preview::Preview,
     rule::{self, Rule},
     template,
     time::Millis,
@@ -51,6 +52,8 @@ pub struct Link {
     pub partner_parameter: Option<String>,
     /// Query parameter that carries the ad's code to the landing page.
     pub ad_parameter: Option<String>,
+    /// How chats show the link; what is missing is the program's.
+    pub preview: Option<Preview>,
     #[schema(value_type = String, format = DateTime, read_only)]
     pub created_at: Millis,
     #[schema(value_type = String, format = DateTime, read_only)]
@@ -70,6 +73,7 @@ impl Link {
             && self.click_parameter.is_none()
             && self.partner_parameter.is_none()
             && self.ad_parameter.is_none()
+            && self.preview.is_none()
     }
 
     fn check_parameters<S: Source>(&self, reader: &mut Reader<'_, S>) {
@@ -104,6 +108,7 @@ impl Entity for Link {
         "click_parameter",
         "partner_parameter",
         "ad_parameter",
+        "preview",
     ];
     const COLUMNS: &'static [&'static str] = &[
         "code",
@@ -119,6 +124,7 @@ impl Entity for Link {
         "click_parameter",
         "partner_parameter",
         "ad_parameter",
+        "preview",
         "plain",
     ];
     const SEARCHED: &'static [&'static str] = &["code", "name", "address"];
@@ -139,6 +145,7 @@ impl Entity for Link {
             click_parameter: reader.parameter("click_parameter"),
             partner_parameter: reader.parameter("partner_parameter"),
             ad_parameter: reader.parameter("ad_parameter"),
+            preview: reader.preview("preview"),
             created_at: Millis(0),
             updated_at: Millis(0),
         };
@@ -169,6 +176,7 @@ impl Entity for Link {
         row.optional_text(self.click_parameter.as_deref());
         row.optional_text(self.partner_parameter.as_deref());
         row.optional_text(self.ad_parameter.as_deref());
+        row.optional_json(self.preview.as_ref());
         row.integer(i64::from(self.is_plain()));
     }
 
@@ -187,6 +195,7 @@ impl Entity for Link {
             click_parameter: row.optional_text()?.map(str::to_owned),
             partner_parameter: row.optional_text()?.map(str::to_owned),
             ad_parameter: row.optional_text()?.map(str::to_owned),
+            preview: row.optional_json()?,
             created_at: Millis(0),
             updated_at: Millis(0),
         };
@@ -225,6 +234,7 @@ impl Entity for Link {
             text(&self.click_parameter),
             text(&self.partner_parameter),
             text(&self.ad_parameter),
+            self.preview.as_ref().map(|it| serde_json::to_string(it).unwrap_or_default()).unwrap_or_default(),
         ]
     }
 }

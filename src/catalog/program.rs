@@ -11,6 +11,7 @@ use crate::core::{
     code::Code,
     limits::{NAME_MAX_CHARS, ORIGINS_MAX, WINDOW_MAX_DAYS},
     notify::Notify,
+    preview::Preview,
     program::{Attribution, Status, WINDOW_DAYS},
     review::Review,
     terms::{self, Credit, Qualification, RewardRule},
@@ -55,6 +56,8 @@ pub struct Program {
     /// Who is mailed when a reward is due.
     #[schema(required = false)]
     pub notify: Notify,
+    /// How chats show the program's links, where these say nothing else.
+    pub preview: Option<Preview>,
     #[schema(value_type = String, format = DateTime, read_only)]
     pub created_at: Millis,
     #[schema(value_type = String, format = DateTime, read_only)]
@@ -77,6 +80,7 @@ impl Entity for Program {
         "parent_shares",
         "review",
         "notify",
+        "preview",
     ];
     const COLUMNS: &'static [&'static str] = Self::FIELDS;
     const SEARCHED: &'static [&'static str] = &["code", "name"];
@@ -97,6 +101,7 @@ impl Entity for Program {
             parent_shares: reader.json("parent_shares"),
             review: reader.json("review"),
             notify: reader.json("notify"),
+            preview: reader.preview("preview"),
             created_at: Millis(0),
             updated_at: Millis(0),
         };
@@ -130,6 +135,7 @@ impl Entity for Program {
         row.json(&self.parent_shares);
         row.text(&serde_json::to_string(&self.review).unwrap_or_default());
         row.text(&serde_json::to_string(&self.notify).unwrap_or_default());
+        row.optional_json(self.preview.as_ref());
     }
 
     fn from_row(row: &mut RowReader<'_>) -> Result<Program, CatalogError> {
@@ -147,6 +153,7 @@ impl Entity for Program {
             parent_shares: row.json()?,
             review: row.json()?,
             notify: row.json()?,
+            preview: row.optional_json()?,
             created_at: Millis(row.integer()?),
             updated_at: Millis(row.integer()?),
         })
@@ -179,6 +186,7 @@ impl Entity for Program {
             json_cell(&self.parent_shares, self.parent_shares.is_empty()),
             json_cell(&self.review, self.review == Review::default()),
             json_cell(&self.notify, self.notify == Notify::default()),
+            json_cell(&self.preview, self.preview.is_none()),
         ]
     }
 }

@@ -1,4 +1,4 @@
-//! Items as lines of a sheet (CSV): the same field names as the API's, lists between semicolons, rules as JSON.
+//! Items as lines of a sheet (CSV): the same field names as the API's, lists between semicolons, rules and the like as JSON.
 //!
 //! A spreadsheet takes a cell that begins with `=`, `+`, `-`, `@`, a tab or a carriage return for a formula (OWASP, "CSV
 //! injection"). Such a cell is written with a `'` before it, and reading takes exactly that away again: a cell gets one

@@ -31,6 +31,16 @@ pub const DESCRIPTION_MAX_CHARS: usize = 2_000;
 pub const EMAIL_MAX_BYTES: usize = 254;
 /// Rules on one link.
 pub const RULES_MAX: usize = 32;
+/// Title of a preview, characters. Chats cut at about 70.
+pub const PREVIEW_TITLE_MAX_CHARS: usize = 150;
+/// Description of a preview, characters. Chats cut at about 200.
+pub const PREVIEW_DESCRIPTION_MAX_CHARS: usize = 300;
+/// Name of the site in a preview, characters.
+pub const PREVIEW_SITE_NAME_MAX_CHARS: usize = 100;
+/// Address of a preview's picture, bytes.
+pub const PREVIEW_IMAGE_MAX_BYTES: usize = 1_024;
+/// Address of the link, and of its destination, on the page for previews, bytes. With a longer one the previewer is redirected like anybody else.
+pub const PREVIEW_PAGE_ADDRESS_MAX_BYTES: usize = 3_072;
 
 /// The largest amount that anybody may be owed or have paid, minor units.
 pub const AMOUNT_MAX_MINOR: i64 = 1_000_000_000_000_000;
@@ -451,6 +461,7 @@ const _: () = assert!(
         + 2 * CODE_LIST_MAX * (CODE_MAX_BYTES + 1)
         + TO_HOSTS_MAX * (HOST_MAX_BYTES + 2)
         + 4 * ADDRESS_MAX_BYTES
+        + super::preview::Preview::MAX_JSON_BYTES
         < SNAPSHOT_RECORD_MAX_BYTES
 );
 const _: () = assert!(WEBHOOK_ANSWER_KEPT_BYTES <= WEBHOOK_ANSWER_MAX_BYTES);

@@ -15,6 +15,7 @@ pub mod money;
 pub mod net;
 pub mod notify;
 pub mod percent;
+pub mod preview;
 pub mod program;
 pub mod review;
 pub mod rule;

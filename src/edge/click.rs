@@ -3,13 +3,15 @@
 use http::{StatusCode, request::Parts};
 
 use super::{
+    client::Client,
     connection::Peer,
     decode::{Route, Verb},
     destination::{self, OwnParameter},
-    query::Query,
+    preview,
+    query::{Own, Query},
     record::{self, About},
-    resolve::{self, Credit, Redirect, Resolution, Visit},
-    respond,
+    resolve::{self, Credit, Redirect, Resolution, Target, Visit},
+    respond::{self, Answer},
     service::{Edge, Recorded, Reply, Scratch, State, not_found, reply},
     sighting::sight,
     visitor,
@@ -20,10 +22,12 @@ use crate::{
         event::{Class, Kind},
         id::{EventId, VisitorId},
         key::KeyRing,
+        percent,
         program::CLICK_PARAMETER,
         token::Token,
         touch::Touch,
     },
+    enrich::Verdict,
     telemetry::edge::Outcome,
 };
 
@@ -78,6 +82,16 @@ impl Edge {
         let ticket = self.lane.append(&record::event(&sighting, &own, about, &redirect.credit));
         let Credit { partner, ad, window_days, ref domain, .. } = redirect.credit;
         write_location(&redirect, query, id, visitor, keys, scratch);
+        if sighting.agent.verdict == Verdict::Preview
+            && let Some(answer) = self.preview(head, client, target.as_ref(), &own, &redirect, &scratch.location)
+        {
+            return Ok(Recorded {
+                reply: Reply { answer, outcome: Outcome::Preview, class },
+                ticket,
+                now,
+                is_click: true,
+            });
+        }
         let cookie = visitor.map(|visitor| {
             // What does not count credits nobody: else a page could take the last touch by prefetching a link.
             let counts = class.counts() || class == Class::Test;
@@ -89,6 +103,29 @@ impl Edge {
         let answer = respond::redirect(&scratch.location, cookie.map(|()| scratch.cookie.as_slice()));
         let outcome = if redirect.fallback { Outcome::Fallback } else { Outcome::Redirect };
         Ok(Recorded { reply: Reply { answer, outcome, class }, ticket, now, is_click: true })
+    }
+
+    /// The page for a previewer, where the link has one. Sets no cookie.
+    #[cold]
+    fn preview(
+        &self,
+        head: &Parts,
+        client: Client,
+        target: Option<&Target>,
+        own: &Own<'_>,
+        redirect: &Redirect,
+        destination: &[u8],
+    ) -> Option<Answer> {
+        // `?to=` asks for another page than the one that the preview is about.
+        let target = target.filter(|_| own.to.is_none())?;
+        let mut url = self.base(head, client).into_bytes();
+        target.write_path(&mut url);
+        if let Some(query) = head.uri.query().filter(|query| !query.is_empty()) {
+            url.push(b'?');
+            percent::mend_query(query.as_bytes(), &mut url);
+        }
+        let url = String::from_utf8(url).ok()?;
+        preview::page(&self.shared.links, redirect, &url, destination).map(respond::preview)
     }
 }
 

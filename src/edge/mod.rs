@@ -11,7 +11,7 @@
 //! | `service` `click` `note` | one request, from its head to its recorded answer |
 //! | `decode` `query` `client` `sighting` | what is asked, and by whom |
 //! | `resolve` `destination` `share` `visitor` | where it leads, who is credited, what the cookie says |
-//! | `record` `respond` `about` `beacon` | the event, the answer |
+//! | `record` `respond` `about` `preview` `beacon` | the event, the answer |
 //! | `hand_over` | what the control plane answers: leads of forms, webhooks of others |
 
 pub mod connection;
@@ -32,6 +32,7 @@ mod hand_over;
 mod head;
 mod life;
 mod note;
+mod preview;
 pub mod query;
 pub mod record;
 pub mod resolve;

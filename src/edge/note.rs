@@ -108,7 +108,7 @@ impl Edge {
     }
 
     /// The address under which this request reached us, without a slash at the end.
-    fn base(&self, head: &Parts, client: Client) -> String {
+    pub(super) fn base(&self, head: &Parts, client: Client) -> String {
         if let Some(url) = &self.shared.settings.url {
             return url.clone();
         }

@@ -26,7 +26,7 @@ use crate::{
         template::{self, Variable},
         time::Millis,
     },
-    links::{LinkMore, Links, Partner, PartnerMore, Program},
+    links::{LinkMore, Links, Partner, PartnerMore},
 };
 
 /// Link, partner and ad that a request names, directly or by a share link.
@@ -37,6 +37,21 @@ pub struct Target {
     pub ad: Option<CodeBuf>,
     /// The share link that was used.
     pub slug: Option<CodeBuf>,
+}
+
+impl Target {
+    /// Appends the path under which it is asked for, in its plain form.
+    pub fn write_path(&self, out: &mut Vec<u8>) {
+        let mut put = |segment: &str| {
+            out.push(b'/');
+            out.extend_from_slice(segment.as_bytes());
+        };
+        if let Some(slug) = &self.slug {
+            return put(slug);
+        }
+        put("go");
+        [Some(self.link), self.partner, self.ad].iter().flatten().for_each(|code| put(code));
+    }
 }
 
 /// What a route names; `None` when it is a share link that nobody has.
@@ -258,10 +273,10 @@ pub fn credit(links: &Links, target: &Target, settings: Option<&LinkMore>, scrat
         }
         Ok(program) => {
             credit.partner = Some(code);
-            if let Some((code, program)) = program {
+            if let Some(Taken { code, window_days, domain }) = program {
                 credit.program = Some(code);
-                credit.window_days = program.window_days;
-                credit.domain = program.domain;
+                credit.window_days = window_days;
+                credit.domain = domain;
             }
             match target.ad {
                 Some(ad) if links.has_ad(&code, &ad, scratch) => credit.ad = Some(ad),
@@ -273,13 +288,20 @@ pub fn credit(links: &Links, target: &Target, settings: Option<&LinkMore>, scrat
     credit
 }
 
+/// What a credit takes from its program: nothing is copied that a click does not need.
+struct Taken {
+    code: CodeBuf,
+    window_days: u32,
+    domain: Option<Arc<str>>,
+}
+
 /// The first active program that both the partner and the link are in, the partner's preference first; `None` where
 /// neither names one.
 fn program(
     links: &Links,
     partner: Option<&PartnerMore>,
     of_link: &[crate::core::code::Code],
-) -> Result<Option<(CodeBuf, Program)>, Reason> {
+) -> Result<Option<Taken>, Reason> {
     let of_partner = partner.map_or(&[][..], |more| &more.programs);
     let candidates = if of_partner.is_empty() { of_link } else { of_partner };
     if candidates.is_empty() {
@@ -288,7 +310,10 @@ fn program(
     let mut reason = Reason::PartnerNotInProgram;
     for code in candidates.iter().filter(|code| of_link.is_empty() || of_link.contains(code)) {
         match links.programs.get(code.as_str()) {
-            Some(program) if program.status == Status::Active => return Ok(Some((code.into(), program.clone()))),
+            Some(program) if program.status == Status::Active => {
+                let (window_days, domain) = (program.window_days, program.domain.clone());
+                return Ok(Some(Taken { code: code.into(), window_days, domain }));
+            }
             _ => reason = Reason::ProgramInactive,
         }
     }

@@ -98,16 +98,26 @@ pub(crate) fn pixel() -> Answer {
     answer
 }
 
+/// A page of ours, with its own style and nothing else.
 pub(crate) fn html(body: String) -> Answer {
+    page(
+        body,
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    )
+}
+
+/// A page for previewers, without any style.
+pub(crate) fn preview(body: String) -> Answer {
+    page(body, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+}
+
+fn page(body: String, policy: &'static str) -> Answer {
     let mut answer = fixed(StatusCode::OK, b"");
     *answer.body_mut() = Full::new(Bytes::from(body));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
-    );
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     answer
 }
 

@@ -264,7 +264,10 @@ impl Edge {
         let name = more.as_ref().map_or("", |more| &more.name);
         let varies = more.as_ref().is_some_and(|more| !more.rules.is_empty());
         let slug = target.slug.as_ref().map_or("", |slug| slug.as_str());
-        reply(respond::html(about::page(slug, name, &address, varies)), Outcome::LinkPage)
+        match about::page(slug, name, &address, varies) {
+            Ok(page) => reply(respond::html(page), Outcome::LinkPage),
+            Err(_) => not_found(),
+        }
     }
 
     /// An id for an event of now: this worker's ids of one millisecond sort in the order in which they were asked for.

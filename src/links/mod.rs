@@ -14,6 +14,7 @@ pub use map::{LinkMap, LinkRef};
 
 use crate::core::{
     code::Code,
+    preview::Preview,
     program::{Attribution, Status},
     rule::Rule,
     time::Millis,
@@ -51,6 +52,8 @@ pub struct LinkMore {
     /// Query parameters that carry the partner's and the ad's code to the landing page, where wanted.
     pub partner_parameter: Option<Box<str>>,
     pub ad_parameter: Option<Box<str>>,
+    /// How chats show the link.
+    pub preview: Option<Box<Preview>>,
 }
 
 /// Whoever shares, as the edge needs it. 16 bytes.
@@ -69,14 +72,18 @@ pub struct PartnerMore {
     pub allowed: Box<[Code]>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A program, as the edge needs it.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Program {
+    pub name: Box<str>,
     pub status: Status,
     pub attribution: Attribution,
     /// For how long a touch can be credited, and a cookie lives.
     pub window_days: u32,
     /// `Domain` of the cookie; `None` leaves it to the host that answered.
     pub domain: Option<Arc<str>>,
+    /// How chats show its links.
+    pub preview: Option<Box<Preview>>,
 }
 
 /// What a slug stands for.

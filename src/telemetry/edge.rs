@@ -22,6 +22,8 @@ pub enum Outcome {
     Redirect,
     /// 302 to a fallback, because the link is unknown, expired or used up.
     Fallback,
+    /// A previewer's page in the place of a 302, recorded.
+    Preview,
     /// `/{slug}+`: where a link leads.
     LinkPage,
     /// 302 to a channel's share form.
@@ -55,9 +57,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const ALL: [Outcome; 17] = [
+    pub const ALL: [Outcome; 18] = [
         Outcome::Redirect,
         Outcome::Fallback,
+        Outcome::Preview,
         Outcome::LinkPage,
         Outcome::Share,
         Outcome::Pixel,
@@ -79,6 +82,7 @@ impl Outcome {
         match self {
             Outcome::Redirect => "redirect",
             Outcome::Fallback => "fallback",
+            Outcome::Preview => "preview",
             Outcome::LinkPage => "link_page",
             Outcome::Share => "share",
             Outcome::Pixel => "pixel",

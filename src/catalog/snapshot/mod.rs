@@ -11,7 +11,10 @@
 //! Integers are little-endian; a CRC is CRC-32C of what it stands for. The catalog's id, the sequence number and its mark say
 //! which change the file reaches: it may hold some later ones too (it is written while changes come in), which does no harm,
 //! since applying a change again gives the same. The file is replaced as a whole or not at all. A file that is damaged, cut
-//! or of another version is said and left aside: the index is empty then, as if there were none.
+//! or of a version that is not read is said and left aside: the index is empty then, as if there were none.
+//!
+//! Version 3 has names of programs, and previews of programs and links. Version 2 is read too: what it does not have comes from the
+//! catalog, which is loaded as a whole as soon as it answers.
 
 use std::io;
 
@@ -28,7 +31,9 @@ pub(super) use read::load;
 pub(super) use write::save;
 
 const MAGIC: &[u8; 6] = b"FPSNAP";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
+/// The oldest version that is read.
+const OLDEST_VERSION: u16 = 2;
 const HEAD_BYTES: usize = 6 + 2 + 16 + 8 + 8 + 8 + 5 * 8 + 4;
 /// A block ends with the record that reaches [`SNAPSHOT_BLOCK_BYTES`].
 const BLOCK_MAX_BYTES: usize = SNAPSHOT_BLOCK_BYTES + SNAPSHOT_RECORD_MAX_BYTES;
@@ -40,7 +45,7 @@ pub enum SnapshotError {
     Io(#[from] io::Error),
     #[error("it is no snapshot of the index")]
     NoSnapshot,
-    #[error("it has version {0}, this program reads version {VERSION}")]
+    #[error("it has version {0}, this program reads versions {OLDEST_VERSION} to {VERSION}")]
     Version(u16),
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
@@ -51,6 +56,8 @@ pub enum SnapshotError {
 pub(super) struct Snapshot {
     pub(super) position: Position,
     pub(super) saved_at: Millis,
+    /// Whether it has everything that the index holds today.
+    pub(super) is_whole: bool,
 }
 
 fn crc(bytes: &[u8]) -> u32 {

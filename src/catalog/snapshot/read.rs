@@ -8,13 +8,14 @@ use std::{
 };
 
 use super::{
-    AD, BLOCK_MAX_BYTES, HEAD_BYTES, LINK, MAGIC, PARTNER, PLAIN_LINK, PROGRAM, SHARE_LINK, Snapshot, SnapshotError,
-    VERSION, counter, crc,
+    AD, BLOCK_MAX_BYTES, HEAD_BYTES, LINK, MAGIC, OLDEST_VERSION, PARTNER, PLAIN_LINK, PROGRAM, SHARE_LINK, Snapshot,
+    SnapshotError, VERSION, counter, crc,
 };
 use crate::{
     catalog::feed::Position,
     core::{
         code::{Code, CodeBuf},
+        preview::Preview,
         program::{Attribution, Status},
         rule::Rule,
         time::Millis,
@@ -61,7 +62,7 @@ fn read(mut file: impl Read, links: &mut Links) -> Result<Snapshot, SnapshotErro
         if crc(&block) != sum {
             return Err(SnapshotError::Damaged("a checksum does not fit"));
         }
-        let mut cursor = Cursor { rest: &block };
+        let mut cursor = Cursor { rest: &block, is_whole: snapshot.is_whole };
         while !cursor.rest.is_empty() {
             let kind = cursor.record(links).ok_or(SnapshotError::Damaged("a record makes no sense"))?;
             counts[counter(kind)] += 1;
@@ -81,14 +82,14 @@ fn array<const N: usize>(file: &mut impl Read) -> Result<[u8; N], SnapshotError>
 
 fn read_head(file: &mut impl Read) -> Result<(Snapshot, Counts), SnapshotError> {
     let head: [u8; HEAD_BYTES] = array(file)?;
-    let mut cursor = Cursor { rest: &head };
+    let mut cursor = Cursor { rest: &head, is_whole: false };
     let damaged = SnapshotError::Damaged("its head is too short");
     let mut take = |count: usize| cursor.bytes(count).map(<[u8]>::to_vec).unwrap_or_default();
     if take(MAGIC.len()) != MAGIC {
         return Err(SnapshotError::NoSnapshot);
     }
     let version = u16::from_le_bytes(take(2).try_into().unwrap_or_default());
-    if version != VERSION {
+    if !(OLDEST_VERSION..=VERSION).contains(&version) {
         return Err(SnapshotError::Version(version));
     }
     let catalog = data_encoding::HEXLOWER.encode(&take(16));
@@ -100,12 +101,14 @@ fn read_head(file: &mut impl Read) -> Result<(Snapshot, Counts), SnapshotError> 
         return Err(SnapshotError::Damaged("the checksum of its head does not fit"));
     }
     let position = Position { catalog, last, mark: mark as i64 };
-    Ok((Snapshot { position, saved_at: Millis(saved_at as i64) }, counts))
+    Ok((Snapshot { position, saved_at: Millis(saved_at as i64), is_whole: version == VERSION }, counts))
 }
 
 /// Reads one block. `None` means that it makes no sense.
 struct Cursor<'b> {
     rest: &'b [u8],
+    /// Whether the records have the fields of today's version.
+    is_whole: bool,
 }
 
 impl<'b> Cursor<'b> {
@@ -138,6 +141,14 @@ impl<'b> Cursor<'b> {
         Some((!text.is_empty()).then(|| text.into()))
     }
 
+    /// Missing in older files.
+    fn preview(&mut self) -> Option<Option<Box<Preview>>> {
+        match if self.is_whole { self.text()? } else { "" } {
+            "" => Some(None),
+            text => serde_json::from_str(text).ok().map(Some),
+        }
+    }
+
     fn code(&mut self) -> Option<Code> {
         self.text()?.parse().ok()
     }
@@ -164,6 +175,8 @@ impl<'b> Cursor<'b> {
                     attribution: Attribution::from_word(self.text()?)?,
                     window_days: u32::try_from(self.number()?).ok()?,
                     domain: self.optional()?.map(Into::into),
+                    name: if self.is_whole { self.text()?.into() } else { Box::default() },
+                    preview: self.preview()?,
                 };
                 links.programs.insert(code, program);
             }
@@ -214,6 +227,7 @@ impl<'b> Cursor<'b> {
             click_parameter: self.optional()?,
             partner_parameter: self.optional()?,
             ad_parameter: self.optional()?,
+            preview: self.preview()?,
         })
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use super::{AD, HEAD_BYTES, LINK, MAGIC, PARTNER, PLAIN_LINK, PROGRAM, SHARE_LINK, VERSION, counter, crc};
 use crate::{
     catalog::feed::Position,
-    core::{limits::SNAPSHOT_BLOCK_BYTES, time::Millis},
+    core::{limits::SNAPSHOT_BLOCK_BYTES, preview::Preview, time::Millis},
     links::{Counts, LinkMore, Links},
 };
 
@@ -66,6 +66,12 @@ impl<W: Write> Blocks<'_, W> {
         }
     }
 
+    fn preview(&mut self, preview: Option<&Preview>) -> io::Result<()> {
+        let text = preview.map(serde_json::to_string).transpose()?;
+        self.optional(text.as_deref());
+        Ok(())
+    }
+
     fn link(&mut self, code: &str, address: &str, more: &LinkMore) -> io::Result<()> {
         self.begin(LINK);
         self.text(code);
@@ -84,6 +90,7 @@ impl<W: Write> Blocks<'_, W> {
         self.optional(more.click_parameter.as_deref());
         self.optional(more.partner_parameter.as_deref());
         self.optional(more.ad_parameter.as_deref());
+        self.preview(more.preview.as_deref())?;
         self.end()
     }
 }
@@ -101,6 +108,8 @@ pub(in crate::catalog) fn save(path: &Path, links: &Links, position: &Position, 
             blocks.text(program.attribution.word());
             blocks.number(u64::from(program.window_days));
             blocks.optional(program.domain.as_deref());
+            blocks.text(&program.name);
+            blocks.preview(program.preview.as_deref())?;
             blocks.end()?;
         }
         for entry in &links.partners {

@@ -58,6 +58,19 @@ async fn every_change_reaches_the_index() {
     assert_eq!(links.share_links.get(share.slug.as_str()).unwrap().partner.as_str(), "p2");
     assert_eq!(links.applied.load(Ordering::Acquire), fixture.catalog.position().await.unwrap().last);
 
+    let preview = json!({"title": "Hair", "image": "https://shop.example/a.jpg"});
+    fixture.put::<Program>(json!({"code": "spring", "name": "Spring", "preview": preview})).await;
+    fixture.put::<Link>(json!({"code": "haircare", "address": "https://new.example", "preview": preview})).await;
+    follower.catch_up().await.unwrap();
+    let of_program = links.programs.get("spring").unwrap();
+    assert_eq!((&*of_program.name, of_program.preview.as_ref().unwrap().title.as_deref()), ("Spring", Some("Hair")));
+    let of_link = links.links.get("haircare").unwrap();
+    assert_eq!(of_link.more().unwrap().preview, of_program.preview);
+    drop((of_program, of_link));
+    fixture.put::<Link>(json!({"code": "haircare", "address": "https://new.example"})).await;
+    follower.catch_up().await.unwrap();
+    assert!(links.links.get("haircare").unwrap().more().is_none(), "PUT without a preview takes it away");
+
     fixture.catalog.delete::<Link>(&["haircare"], true).await.unwrap();
     follower.catch_up().await.unwrap();
     assert_eq!(links.counts(), Counts { programs: 1, links: 0, partners: 2, ads: 1, share_links: 0 });
@@ -329,4 +342,21 @@ async fn a_load_sees_one_moment() {
     }
     stop.cancel();
     assert!(flipping.await.unwrap() >= 299 && loads > 10);
+}
+
+/// A snapshot of version 2 says nothing of names, and no change to come will: so it is served, and the catalog is loaded as a whole.
+#[tokio::test]
+async fn behind_the_version_before_the_catalog_is_loaded_as_a_whole() {
+    let fixture = Fixture::spring(BACKEND).await;
+    let preview = json!({"title": "Hair"});
+    fixture.put::<Program>(json!({"code": "spring", "name": "Spring", "preview": preview})).await;
+    let here = fixture.catalog.position().await.unwrap();
+    std::fs::write(fixture.folder.path().join(SNAPSHOT_FILE), snapshot::version_2(&here)).unwrap();
+    let mut follower = follower(&fixture, &Health::default()).await;
+    let links = follower.links();
+    assert!(follower.is_loaded() && links.links.contains_key("few"), "the snapshot is served");
+    follower.catch_up().await.unwrap();
+    assert!(!links.links.contains_key("few") && links.links.contains_key("haircare"));
+    let program = links.programs.get("spring").unwrap();
+    assert_eq!((&*program.name, program.preview.as_ref().unwrap().title.as_deref()), ("Spring", Some("Hair")));
 }

@@ -11,6 +11,7 @@ async fn a_link_comes_back_as_it_was_given_in_normal_form() {
         "fallback": "https://shop.example", "expires_at": "2026-12-31", "max_clicks": 100,
         "to_hosts": ["WWW.Bücher.example", "shop.example"], "click_parameter": "cid",
         "partner_parameter": "ref", "ad_parameter": "placement",
+        "preview": {"title": " Shampoo ", "image": "HTTPS://Shop.Example/a.jpg", "site_name": ""},
     });
     let (link, created) = fixture.try_put::<Link>(given).await.unwrap();
     assert!(created);
@@ -25,6 +26,7 @@ async fn a_link_comes_back_as_it_was_given_in_normal_form() {
             "fallback": "https://shop.example/", "expires_at": "2026-12-31T00:00:00.000Z", "max_clicks": 100,
             "to_hosts": ["www.xn--bcher-kva.example", "shop.example"], "click_parameter": "cid",
             "partner_parameter": "ref", "ad_parameter": "placement",
+            "preview": {"title": "Shampoo", "image": "https://shop.example/a.jpg"},
             "created_at": "2026-03-01T12:00:00.000Z", "updated_at": "2026-03-01T12:00:00.000Z",
         })
     );
@@ -39,7 +41,8 @@ async fn a_link_comes_back_as_it_was_given_in_normal_form() {
 async fn programs_partners_and_ads_come_back() {
     let fixture = Fixture::spring(BACKEND).await;
     let program = fixture
-        .put::<Program>(json!({"code": "vip", "status": "paused", "attribution": "first_touch", "window_days": 7, "domain": ".Shop.Example"}))
+        .put::<Program>(json!({"code": "vip", "status": "paused", "attribution": "first_touch", "window_days": 7, "domain": ".Shop.Example",
+            "preview": {"description": "Hair, \"cared\" for"}}))
         .await;
     assert_eq!(program.domain.as_deref(), Some("shop.example"));
     assert_eq!(fixture.catalog.get::<Program>(&["vip"]).await.unwrap(), program);
@@ -65,6 +68,7 @@ fn every_mistake_of_an_item_is_reported_at_once_with_its_field() {
             "rules": [{"country": ["Germany"], "address": "https://a.example"}], "fallback": "nowhere",
             "expires_at": "soon", "max_clicks": 0, "to_hosts": ["shop.example", "*.shop.example"],
             "click_parameter": "to", "partner_parameter": "a&b", "ad_parameter": 7, "adress": "x",
+            "preview": {"title": "x".repeat(151), "image": "http://shop.example/a.jpg"},
         })),
         [
             "code",
@@ -79,6 +83,8 @@ fn every_mistake_of_an_item_is_reported_at_once_with_its_field() {
             "click_parameter",
             "partner_parameter",
             "ad_parameter",
+            "preview.title",
+            "preview.image",
             "rules[0].country[0]",
             "adress",
         ]
@@ -104,6 +110,9 @@ fn every_mistake_of_an_item_is_reported_at_once_with_its_field() {
         wrong::<Link>(json!({"code": "a", "address": "https://a.example", "rules": [{"contry": ["DE"]}]})),
         ["rules"]
     );
+    for preview in [json!({"titel": "x"}), json!("x"), json!({"title": 7})] {
+        assert_eq!(wrong::<Program>(json!({"code": "a", "preview": preview})), ["preview"], "{preview}");
+    }
     assert_eq!(
         wrong::<Link>(json!({"code": "a", "address": "https://a.example", "partner_parameter": "fpc"})),
         ["partner_parameter"],

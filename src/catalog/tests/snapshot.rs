@@ -9,6 +9,7 @@ use crate::{
     catalog::{feed::Position, snapshot},
     core::{
         code::Code,
+        preview::Preview,
         program::{Attribution, Status},
         rule::Rule,
     },
@@ -43,13 +44,20 @@ fn texts() -> impl Strategy<Value = Option<Box<str>>> {
     prop::option::of("[a-zA-Zä€]{1,9}".prop_map(Into::into))
 }
 
+fn previews() -> impl Strategy<Value = Option<Box<Preview>>> {
+    let fields = (texts(), texts(), texts(), texts());
+    let previews =
+        fields.prop_map(|(title, description, image, site_name)| Preview { title, description, image, site_name });
+    prop::option::of(previews.prop_map(Box::new))
+}
+
 fn mores() -> impl Strategy<Value = LinkMore> {
     let rules = prop::collection::vec("[a-z]{1,5}", 0..3).prop_map(|hosts| {
         hosts.into_iter().map(|host| Rule { address: format!("https://{host}.example/"), ..Rule::default() }).collect()
     });
     let limits = (prop::option::of(0..i64::MAX), prop::option::of(0..u64::MAX), any::<u64>());
-    ("\\PC{0,9}", prop::option::of(codes()), code_lists(), rules, limits, (texts(), texts(), texts(), texts()))
-        .prop_map(|(name, partner, programs, rules, (expires, max_clicks, clicks), (fallback, one, two, three))| {
+    ("\\PC{0,9}", prop::option::of(codes()), code_lists(), rules, limits, (texts(), texts(), texts(), previews()))
+        .prop_map(|(name, partner, programs, rules, (expires, max_clicks, clicks), (fallback, one, two, preview))| {
             LinkMore {
                 name: name.into(),
                 partner,
@@ -61,26 +69,34 @@ fn mores() -> impl Strategy<Value = LinkMore> {
                 clicks: clicks.into(),
                 to_hosts: one.clone().into_iter().collect(),
                 click_parameter: one,
-                partner_parameter: two,
-                ad_parameter: three,
+                partner_parameter: two.clone(),
+                ad_parameter: two,
+                preview,
             }
         })
 }
 
 fn indexes() -> impl Strategy<Value = Links> {
     let link_values = ("[a-z]{1,60}", prop::option::of(mores().prop_map(std::sync::Arc::new)));
-    let programs = prop::collection::vec((codes(), any::<bool>(), 1..4_000u32, texts()), 0..4);
+    let programs = prop::collection::vec((codes(), any::<bool>(), 1..4_000u32, texts(), "\\PC{0,9}", previews()), 0..4);
     let partners = prop::collection::vec((codes(), any::<bool>(), code_lists(), code_lists()), 0..20);
     let all_links = prop::collection::vec((codes(), link_values), 0..40);
     let ads = prop::collection::vec((codes(), codes()), 0..20);
     let shares = prop::collection::vec((codes(), codes(), codes(), prop::option::of(codes())), 0..20);
     (programs, partners, all_links, ads, shares).prop_map(|(programs, partners, all_links, ads, shares)| {
         let links = Links::new();
-        for (code, first, window_days, domain) in programs {
+        for (code, first, window_days, domain, name, preview) in programs {
             let attribution = if first { Attribution::FirstTouch } else { Attribution::LastTouch };
             links.programs.insert(
                 code,
-                links::Program { status: Status::Active, attribution, window_days, domain: domain.map(Into::into) },
+                links::Program {
+                    name: name.into(),
+                    status: Status::Active,
+                    attribution,
+                    window_days,
+                    domain: domain.map(Into::into),
+                    preview,
+                },
             );
         }
         for (code, paused, programs, allowed) in partners {
@@ -162,4 +178,36 @@ fn a_missing_a_foreign_and_a_newer_file_are_told_apart() {
     bytes[6] = 9;
     std::fs::write(&path, bytes).unwrap();
     assert!(matches!(load(), Err(SnapshotError::Version(9))));
+}
+
+/// A file as version 2 was written: one program, one link that ends after five clicks.
+pub(super) fn version_2(position: &Position) -> Vec<u8> {
+    let text = |text: &str| [&[text.len() as u8][..], text.as_bytes()].concat();
+    let empty: &[u8] = &[0];
+    let program = [&[0][..], &text("spring"), &text("active"), &text("last_touch"), &[30], empty].concat();
+    let link = [&[3][..], &text("few"), &text("https://a.example/"), &[0; 6], &[6], &[0; 5]].concat();
+    let block = [program, link].concat();
+    let crc = |bytes: &[u8]| crc_fast::crc32_iscsi(bytes).to_le_bytes();
+    let counts: Vec<u8> = [1u64, 0, 1, 0, 0].iter().flat_map(|count| count.to_le_bytes()).collect();
+    let id = data_encoding::HEXLOWER.decode(position.catalog.as_bytes()).unwrap();
+    let (last, mark) = (position.last.to_le_bytes(), position.mark.to_le_bytes());
+    let head = [&b"FPSNAP"[..], &2u16.to_le_bytes(), &id, &last, &mark, &NOON.0.to_le_bytes(), &counts].concat();
+    let sum = crc(&head);
+    let length = (block.len() as u32).to_le_bytes();
+    [head, sum.to_vec(), length.to_vec(), crc(&block).to_vec(), block, vec![0; 4], crc(&counts).to_vec()].concat()
+}
+
+#[test]
+fn the_version_before_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("links.snapshot");
+    std::fs::write(&path, version_2(&position())).unwrap();
+    let mut links = Links::new();
+    let said = snapshot::load(&path, &mut links).unwrap().unwrap();
+    assert_eq!((said.position, said.saved_at, said.is_whole), (position(), NOON, false));
+    let program = links.programs.get("spring").unwrap();
+    assert_eq!((&*program.name, program.window_days, &program.preview), ("", 30, &None));
+    let link = links.links.get("few").unwrap();
+    let more = link.more().unwrap();
+    assert_eq!((link.address(), more.max_clicks, &more.preview), ("https://a.example/", Some(5), &None));
 }

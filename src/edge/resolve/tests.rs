@@ -9,7 +9,7 @@ use crate::{
         program::Attribution,
         rule::{Arm, Rule},
     },
-    links::{Link, ShareLink},
+    links::{Link, Program, ShareLink},
 };
 
 fn code(text: &str) -> Code {
@@ -42,6 +42,8 @@ fn program_of(links: &Links, name: &str, status: Status) {
         attribution: Attribution::LastTouch,
         window_days: 30,
         domain: Some(format!("{name}.example").into()),
+        name: name.into(),
+        preview: None,
     };
     links.programs.insert(code(name), program);
 }
