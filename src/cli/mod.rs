@@ -21,6 +21,7 @@ mod names;
 mod report;
 mod review;
 mod serve;
+mod snippet;
 
 /// A redirect and click-ingest edge for referral programs.
 #[derive(Debug, Parser)]
@@ -73,6 +74,8 @@ enum Command {
     Review(review::Args),
     /// Copy the catalog from one database to another
     Catalog(catalog::Args),
+    /// Print the line that puts the script for landing pages on a page
+    Snippet(snippet::Args),
     /// Check a configuration and report every mistake at once
     Check(check::Args),
     /// Ask a running server whether it is ready (for containers, which have no shell)
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&global, args),
         Command::Review(args) => review::run(&global, args),
         Command::Catalog(args) => catalog::run(&global, args),
+        Command::Snippet(args) => snippet::run(&global, args),
         Command::Check(args) => check::run(&global, args),
         Command::Health(args) => health::run(&global, args),
         Command::Migrate(args) => migrate::run(&global, args),

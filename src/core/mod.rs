@@ -19,6 +19,7 @@ pub mod preview;
 pub mod program;
 pub mod review;
 pub mod rule;
+pub mod script;
 pub mod template;
 pub mod terms;
 pub mod time;

@@ -11,10 +11,13 @@ use http::{
 };
 use http_body_util::Full;
 
+use crate::core::script::Script;
+
 /// What the edge answers.
 pub(crate) type Answer = Response<Full<Bytes>>;
 
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NOINDEX: HeaderValue = HeaderValue::from_static("noindex");
 /// What browsers do by default, said aloud: the landing page learns our host, not the path with the partner's code.
@@ -121,18 +124,32 @@ fn page(body: String, policy: &'static str) -> Answer {
     answer
 }
 
-/// The script for landing pages: cacheable, unlike everything else here.
-pub(crate) fn script(body: &'static str, etag: &HeaderValue, known: Option<&HeaderValue>) -> Answer {
-    let unchanged = known.is_some_and(|known| known == etag);
+/// The script for landing pages: cacheable, unlike everything else here. A version that the page names never changes. Whoever names one
+/// that we do not have (yet: another edge may be newer) gets the current one, and nobody keeps it under that name.
+pub(crate) fn script(named: Option<&[u8]>, known: Option<&HeaderValue>) -> Answer {
+    let (script, keep) = match named.map(Script::find) {
+        None => (Script::current(), "public, max-age=3600"),
+        Some(Some(script)) => (script, "public, max-age=31536000, immutable"),
+        Some(None) => (Script::current(), "no-store"),
+    };
+    let unchanged = known.is_some_and(|known| has_etag(known.as_bytes(), script.etag.as_bytes()));
     let mut answer =
-        if unchanged { fixed(StatusCode::NOT_MODIFIED, b"") } else { fixed(StatusCode::OK, body.as_bytes()) };
+        if unchanged { fixed(StatusCode::NOT_MODIFIED, b"") } else { fixed(StatusCode::OK, script.text.as_bytes()) };
     let headers = answer.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
-    headers.insert(ETAG, etag.clone());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(keep));
+    headers.insert(ETAG, HeaderValue::from_static(&script.etag));
+    // With `integrity`, browsers ask for the script across origins without credentials; pages that isolate themselves ask for more.
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
     answer
+}
+
+/// Whether If-None-Match (RFC 9110 §13.1.2: a list, compared weakly) names this one. A cache that packs the text makes the tag weak.
+fn has_etag(known: &[u8], etag: &[u8]) -> bool {
+    let mut tags = known.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    tags.any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag)
 }
 
 /// An event from another page was taken.
@@ -182,6 +199,21 @@ mod tests {
         assert_eq!(header("cache-control"), Some("no-store"));
         assert_eq!(header("x-robots-tag"), Some("noindex"));
         assert!(redirect(b"https://s/", None).headers().get("set-cookie").is_none());
+    }
+
+    #[test]
+    fn a_tag_is_known_in_every_form() {
+        for (known, is) in [
+            ("\"a1\"", true),
+            ("W/\"a1\"", true),
+            ("\"b\", \"a1\"", true),
+            ("*", true),
+            ("a1", false),
+            ("\"a\"", false),
+            ("", false),
+        ] {
+            assert_eq!(has_etag(known.as_bytes(), b"\"a1\""), is, "{known}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Cache};
-use http::{HeaderValue, Request, StatusCode, header::IF_NONE_MATCH, request::Parts};
+use http::{Request, StatusCode, header::IF_NONE_MATCH, request::Parts};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
@@ -20,7 +20,9 @@ use super::{
     client::{Client, client},
     connection::Peer,
     decode::{self, Route, Verb},
-    listener, resolve,
+    listener,
+    query::Query,
+    resolve,
     respond::{self, Answer},
     sighting::Sighting,
 };
@@ -39,8 +41,6 @@ use crate::{
     links::Links,
     telemetry::edge::{EdgeWriter, Outcome},
 };
-
-const SCRIPT: &str = include_str!("fp.js");
 
 /// What all workers read.
 #[derive(Debug)]
@@ -79,7 +79,6 @@ pub struct Edge {
     counters: EdgeWriter,
     /// Requests whose record is not committed yet.
     waiting: Cell<usize>,
-    script_etag: HeaderValue,
 }
 
 /// What a request may use until it waits for the first time.
@@ -158,8 +157,6 @@ impl Edge {
             agents: AgentCache::new(&shared.enrich.agents),
             scratch: Scratch::default(),
         };
-        let etag = format!("\"{}\"", &blake3::hash(SCRIPT.as_bytes()).to_hex()[..16]);
-        let script_etag = HeaderValue::from_str(&etag).unwrap_or_else(|_| HeaderValue::from_static("\"0\""));
         Rc::new(Edge {
             shared,
             lane,
@@ -168,7 +165,6 @@ impl Edge {
             newest_id: Cell::default(),
             counters,
             waiting: Cell::new(0),
-            script_etag,
         })
     }
 
@@ -195,8 +191,9 @@ impl Edge {
         match (route, verb) {
             (Route::Nothing, _) => return not_found(),
             (Route::Script, _) => {
-                let known = head.headers.get(IF_NONE_MATCH);
-                return reply(respond::script(SCRIPT, &self.script_etag, known), Outcome::Script);
+                let named = Query(head.uri.query().unwrap_or_default().as_bytes()).get(b"v");
+                let answer = respond::script(named.as_deref(), head.headers.get(IF_NONE_MATCH));
+                return reply(answer, Outcome::Script);
             }
             (Route::About(_), _) => return self.about(route),
             // Boxed: a redirect's future does not grow by it.
