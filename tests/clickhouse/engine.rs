@@ -139,6 +139,21 @@ impl Database {
                 (self.numbers(sums, &format!("{rollup} AS r")).await, self.numbers(of_rows, "DB.events AS r").await);
             assert_eq!(sums, of_rows, "{rollup} against the rows");
         }
+        for by in ["program, link, partner, ad", "day, program, link, partner, ad"] {
+            let lines = |day: &str, from: &str| {
+                let line =
+                    ["view", "click", "share"].map(|kind| format!("sumIf(r.count, kind = '{kind}' AND {counted})"));
+                let keys = by.replace("day", day);
+                format!(
+                    "(SELECT {keys}, [{}]::Array(UInt64) AS n FROM {from} GROUP BY {keys} HAVING arraySum(n) > 0)",
+                    line.join(", ")
+                )
+            };
+            let digest = "count(), sum(cityHash64(*))";
+            let in_sums = lines("toStartOfDay(hour)", "DB.reach_hourly AS r WHERE source = ''");
+            let of_rows = lines("toStartOfDay(toStartOfHour(time))", "DB.events AS r");
+            assert_eq!(self.numbers(digest, &in_sums).await, self.numbers(digest, &of_rows).await, "lines by {by}");
+        }
         rows[0]
     }
 }

@@ -7,6 +7,7 @@ use fingerpost::store::clickhouse::{Store, StoreError, VERSION};
 use crate::{
     block_on,
     engine::{Database, migrate, settings, shared},
+    insert::block,
     support::stack::{Part, Stack},
 };
 
@@ -42,6 +43,33 @@ fn a_migration_is_repeatable_and_a_look_changes_nothing() {
         );
         migrate(store).await;
         store.check_schema().await.unwrap();
+    });
+}
+
+#[test]
+fn sums_that_are_new_are_made_of_what_is_there() {
+    block_on(async {
+        let database = Database::empty(settings(shared()));
+        let store = &database.store;
+        let (before, behind): (Vec<_>, Vec<_>) =
+            store.pending().await.unwrap().into_iter().partition(|change| !change.what.contains("(006_lines)"));
+        for change in &before {
+            store.apply(change).await.unwrap();
+        }
+        store.insert(&block("t", 0..100), "t/0/0-100").await.unwrap();
+        for change in &behind {
+            store.apply(change).await.unwrap();
+        }
+        store.insert(&block("t", 100..150), "t/0/100-150").await.unwrap();
+        let parts = |table: &str| format!("system.{table} WHERE database = '{}'", database.settings.database);
+        database.until("count()", &format!("{} AND is_done = 0", parts("mutations")), 0).await;
+        let active = "AND active AND table = 'reach_hourly'";
+        let all = database.numbers("count()", &format!("{} {active}", parts("parts"))).await;
+        for name in ["lines", "lines_by_day", "days"] {
+            let made = format!("{} {active} AND name = '{name}'", parts("projection_parts"));
+            assert_eq!(database.numbers("uniqExact(parent_name)", &made).await, all, "{name}");
+        }
+        assert_eq!(database.audit().await, 150);
     });
 }
 

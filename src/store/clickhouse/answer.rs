@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use clickhouse::Row;
 use serde::Deserialize;
 
-use crate::core::event::Event;
+use super::super::{LinkRow, ReachRow};
+use crate::core::{event::Event, time::Millis};
 
 /// A row of reach; sums and visitors come as rows of their own.
 #[derive(Debug, Row, Deserialize)]
@@ -16,6 +17,13 @@ pub(super) struct Reach {
     pub(super) shares: u64,
     pub(super) visitors: u64,
     pub(super) missing: u64,
+}
+
+impl From<Reach> for ReachRow {
+    fn from(row: Reach) -> ReachRow {
+        let Reach { key, views, clicks, shares, visitors: _, missing } = row;
+        ReachRow { key, views, clicks, shares, missing, unique_visitors: None }
+    }
 }
 
 /// A line of links; sums and visitors come as rows of their own.
@@ -30,6 +38,14 @@ pub(super) struct Link {
     pub(super) visitors: u64,
     pub(super) not_counted: u64,
     pub(super) last_click_ms: i64,
+}
+
+impl From<Link> for LinkRow {
+    fn from(row: Link) -> LinkRow {
+        let Link { link, partner, ad, views, clicks, shares, visitors: _, not_counted, last_click_ms } = row;
+        let last_click = (clicks > 0).then_some(Millis(last_click_ms));
+        LinkRow { link, partner, ad, views, clicks, shares, not_counted, last_click, unique_visitors: None }
+    }
 }
 
 #[derive(Debug, Row, Deserialize)]

@@ -1,6 +1,7 @@
-//! What stands beside the events: records that are none, journal positions of the sink without Kafka, and names.
+//! What stands beside the events: records that are none, journal positions of the sink without Kafka, and names. They are few, so
+//! they travel as rows (RowBinary, <https://clickhouse.com/docs/interfaces/formats/RowBinary>: the values of Native, row by row).
 
-use super::{Store, block, error::StoreError};
+use super::{Store, column, error::StoreError};
 use crate::core::time::Millis;
 
 /// A record that is no event, or that the tables refuse.
@@ -42,15 +43,15 @@ impl Store {
         }
         let mut data = Vec::new();
         for row in rows {
-            block::text(&row.source, &mut data);
+            column::text(&row.source, &mut data);
             data.extend_from_slice(&row.partition.to_le_bytes());
             data.extend_from_slice(&row.offset.to_le_bytes());
-            block::text(&row.reason, &mut data);
-            block::bytes(&row.body, &mut data);
+            column::text(&row.reason, &mut data);
+            column::bytes(&row.body, &mut data);
             data.extend_from_slice(&row.at.0.to_le_bytes());
         }
         let sql = "INSERT INTO {database}.set_aside (source, partition, offset, reason, body, at) FORMAT RowBinary";
-        self.send(sql, &data, "", "").await
+        self.send(sql, data, "", "").await
     }
 
     /// Journal positions: for each lane the sequence number that comes next.
@@ -63,10 +64,10 @@ impl Store {
     pub(super) async fn set_positions(&self, positions: &[(String, u64)]) -> Result<(), StoreError> {
         let mut data = Vec::new();
         for (source, next) in positions {
-            block::text(source, &mut data);
+            column::text(source, &mut data);
             data.extend_from_slice(&next.to_le_bytes());
         }
-        self.send("INSERT INTO {database}.positions (source, next) FORMAT RowBinary", &data, "", "").await
+        self.send("INSERT INTO {database}.positions (source, next) FORMAT RowBinary", data, "", "").await
     }
 
     pub(super) async fn forget_position(&self, source: &str) -> Result<(), StoreError> {
@@ -78,12 +79,12 @@ impl Store {
         let mut data = Vec::new();
         for row in rows {
             data.push(row.kind as u8);
-            block::text(&row.partner, &mut data);
-            block::text(&row.code, &mut data);
-            block::text(&row.name, &mut data);
+            column::text(&row.partner, &mut data);
+            column::text(&row.code, &mut data);
+            column::text(&row.name, &mut data);
             data.extend_from_slice(&at.0.to_le_bytes());
         }
         let sql = "INSERT INTO {database}.names (kind, partner, code, name, written_at) FORMAT RowBinary";
-        if rows.is_empty() { Ok(()) } else { self.send(sql, &data, "", "").await }
+        if rows.is_empty() { Ok(()) } else { self.send(sql, data, "", "").await }
     }
 }

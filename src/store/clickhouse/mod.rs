@@ -18,7 +18,7 @@
 //! |---|---|
 //! | `store.rs` | the connection, inserting, which offsets are there |
 //! | `recover.rs` | a range of which nobody knows how far it came |
-//! | `block.rs` | events as RowBinary |
+//! | `block.rs` | rows of an insert, from events; `column.rs` has them as ClickHouse reads them fastest |
 //! | `sink.rs` | the sink without Kafka |
 //! | `load.rs` | the loader's ranges |
 //! | `beside.rs` | records set aside, positions, names |
@@ -31,6 +31,7 @@
 mod answer;
 mod beside;
 mod block;
+mod column;
 mod error;
 mod keep;
 mod load;

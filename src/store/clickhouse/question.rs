@@ -85,9 +85,17 @@ pub(super) fn names(by: &[Dimension]) -> String {
     (0..by.len()).map(|at| format!("d{at}, ")).collect()
 }
 
-/// ` GROUP BY d0, d1`; nothing when there are none.
-pub(super) fn group(by: &[Dimension]) -> String {
-    if by.is_empty() { String::new() } else { format!(" GROUP BY {}", names(by).trim_end_matches(", ")) }
+/// ` GROUP BY d0, d1 HAVING …`: without dimensions one row, else rows in which something is.
+pub(super) fn group(by: &[Dimension], having: &str) -> String {
+    if by.is_empty() { String::new() } else { format!(" GROUP BY {}{having}", names(by).trim_end_matches(", ")) }
+}
+
+/// ` ORDER BY …` in the order of [`in_order`](super::super::in_order), which then has less to do.
+pub(super) fn order(by: &[Dimension]) -> String {
+    let all = || by.iter().enumerate();
+    let times = all().filter(|(_, dimension)| dimension.is_time()).map(|(at, _)| format!("d{at}, "));
+    let others = all().filter(|(_, dimension)| !dimension.is_time()).map(|(at, _)| format!(", d{at}"));
+    format!(" ORDER BY {}clicks DESC{}", times.collect::<String>(), others.collect::<String>())
 }
 
 /// The row's key, an `Array(String)`: times as [`Millis`] writes them.
@@ -106,25 +114,37 @@ pub(super) fn key(by: &[Dimension]) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     days: bool,
+    /// What it holds is taken away from the other spans.
+    minus: bool,
     from: Option<Millis>,
     to: Option<Millis>,
 }
 
-/// Cuts a filter's range, in whole hours, into whole days and the hours before and behind them.
+/// Cuts a filter's range, in whole hours, into whole days and the hours before and behind them. A first day of which most is in the
+/// range is taken whole, without its hours before the range: the fewer hours, the fewer sums to read. (At the end this would not do:
+/// the last click could be one behind the range. Before it, none is the last one.)
 pub(super) fn spans(filter: &Filter, by: &[Dimension]) -> Vec<Span> {
     let from = filter.since.map(Millis::hour);
     let to = filter.until.map(|until| until.plus(HOUR_MS - 1).hour());
     let first = from.map(|from| from.plus(DAY_MS - 1).day());
     let last = to.map(Millis::day);
     if by.contains(&Dimension::Hour) || first.zip(last).is_some_and(|(first, last)| first >= last) {
-        return vec![Span { days: false, from, to }];
+        return vec![Span { days: false, minus: false, from, to }];
     }
-    let mut spans = vec![Span { days: true, from: first, to: last }];
+    let mut spans = Vec::with_capacity(3);
+    let midnight = from.map(Millis::day);
+    let minus = from.zip(midnight).is_some_and(|(from, midnight)| from.0 - midnight.0 < DAY_MS / 2);
+    if minus {
+        spans.push(Span { days: true, minus: false, from: midnight, to: last });
+    } else {
+        spans.push(Span { days: true, minus: false, from: first, to: last });
+    }
     if from != first {
-        spans.push(Span { days: false, from, to: first });
+        let (from, to) = if minus { (midnight, from) } else { (from, first) };
+        spans.push(Span { days: false, minus, from, to });
     }
     if to != last {
-        spans.push(Span { days: false, from: last, to });
+        spans.push(Span { days: false, minus: false, from: last, to });
     }
     spans
 }
@@ -154,18 +174,73 @@ impl Span {
     }
 }
 
-/// Sums of `reach_hourly` by these dimensions and by what `also` makes of kind and class: `n` events, `l` the last one's time.
-pub(super) fn sums(by: &[Dimension], also: &str, condition: &str, spans: &[Span]) -> String {
-    let dimensions = columns(by, "hour");
-    let of = |(at, span): (usize, &Span)| {
-        format!(
-            "SELECT {dimensions}{also}, sum(r.count) AS n, max(r.last) AS l FROM reach_hourly AS r \
-             WHERE source = '' AND {condition}{} GROUP BY {}{also}",
-            span.condition(at),
-            names(by),
-        )
-    };
-    spans.iter().enumerate().map(of).collect::<Vec<_>>().join(" UNION ALL ")
+// === Sums ===
+
+/// Views, clicks and shares that count, as config/clickhouse/006_lines.sql sums them: by other words they would not be found there.
+const OF_LINES: [(&str, &str); 3] = [
+    ("v", "sumIf(r.count, kind = 'view' AND class IN ('human', 'repeat'))"),
+    ("c", "sumIf(r.count, kind = 'click' AND class IN ('human', 'repeat'))"),
+    ("s", "sumIf(r.count, kind = 'share' AND class IN ('human', 'repeat'))"),
+];
+/// The same of what does not count.
+const NOT_COUNTED: (&str, &str) =
+    ("o", "sumIf(r.count, kind IN ('click', 'view', 'share') AND class NOT IN ('human', 'repeat'))");
+/// The last click that counts.
+const LAST: &str = "maxIf(r.last, kind = 'click' AND class IN ('human', 'repeat')) AS l";
+/// None.
+const NEVER: &str = "fromUnixTimestamp64Milli(toInt64(0), 'UTC') AS l";
+
+/// How `reach_hourly` is summed up. Coarser sums, from which the engine answers, are of one form or of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `n` events of each kind: by hour, day, class, country, channel.
+    Kinds,
+    /// `v`, `c`, `s`: by program, link, partner, ad and day.
+    Lines,
+    /// The same with `o` and `l`.
+    WholeLines,
+}
+
+impl Form {
+    /// Which one answers a question.
+    pub(super) fn of(filter: &Filter, by: &[Dimension]) -> Form {
+        let is_line = |dimension: &Dimension| matches!(dimension, Dimension::Link | Dimension::Partner | Dimension::Ad);
+        let in_lines =
+            |dimension: &Dimension| is_line(dimension) || matches!(dimension, Dimension::Day | Dimension::Program);
+        let of_line = filter.link.is_some() || filter.partner.is_some() || filter.ad.is_some();
+        if (of_line || by.iter().any(is_line)) && by.iter().all(in_lines) { Form::Lines } else { Form::Kinds }
+    }
+
+    /// What is summed up by these dimensions, one row for each of them (and each kind) and span. Sums are signed: see [`total`].
+    pub(super) fn sums(self, by: &[Dimension], condition: &str, spans: &[Span]) -> String {
+        let keys = format!("{}{}", names(by), if self == Form::Kinds { "kind, " } else { "" });
+        let keys = keys.trim_end_matches(", ");
+        let group = if keys.is_empty() { String::new() } else { format!(" GROUP BY {keys}") };
+        let of = |(at, span): (usize, &Span)| {
+            let (dimensions, columns) = (columns(by, "hour"), self.columns(span.minus));
+            let when = span.condition(at);
+            format!("SELECT {dimensions}{columns} FROM reach_hourly AS r WHERE source = ''{condition}{when}{group}")
+        };
+        spans.iter().enumerate().map(of).collect::<Vec<_>>().join(" UNION ALL ")
+    }
+
+    fn columns(self, minus: bool) -> String {
+        let sign = if minus { "-" } else { "" };
+        let signed = |(name, sum): &(&str, &str)| format!("{sign}toInt64({sum}) AS {name}");
+        let lines = || OF_LINES.iter().map(signed).collect::<Vec<_>>().join(", ");
+        match self {
+            Form::Kinds => format!("kind, {}", signed(&("n", "sum(r.count)"))),
+            Form::Lines => lines(),
+            Form::WholeLines => {
+                format!("{}, {}, {}", lines(), signed(&NOT_COUNTED), if minus { NEVER } else { LAST })
+            }
+        }
+    }
+}
+
+/// A sum over all spans as a number from 0 on. Below it falls only where an insert lands between two spans' reading.
+pub(super) fn total(sum: &str) -> String {
+    format!("toUInt64(greatest({sum}, 0))")
 }
 
 #[cfg(test)]
@@ -185,18 +260,23 @@ mod tests {
         let cut = |since: Option<Millis>, until: Option<Millis>, by: &[Dimension]| {
             let filter = Filter { since, until, ..Filter::default() };
             let hours = |time: Option<Millis>| time.map(|time| time.0 / HOUR_MS);
-            spans(&filter, by).iter().map(|span| (span.days, hours(span.from), hours(span.to))).collect::<Vec<_>>()
+            let kind = |span: &Span| match span {
+                Span { days: true, .. } => "days",
+                Span { minus: true, .. } => "without hours",
+                _ => "hours",
+            };
+            spans(&filter, by).iter().map(|span| (kind(span), hours(span.from), hours(span.to))).collect::<Vec<_>>()
         };
-        let (days, hours) = (true, false);
-        assert_eq!(cut(None, None, &[]), [(days, None, None)]);
-        assert_eq!(cut(hour(24), hour(72), &[]), [(days, Some(24), Some(72))]);
+        assert_eq!(cut(None, None, &[]), [("days", None, None)]);
+        assert_eq!(cut(hour(24), hour(72), &[]), [("days", Some(24), Some(72))]);
         assert_eq!(
-            cut(Some(Millis(5 * HOUR_MS + 7)), Some(Millis(80 * HOUR_MS + 7)), &[Dimension::Day]),
-            [(days, Some(24), Some(72)), (hours, Some(5), Some(24)), (hours, Some(72), Some(81))]
+            cut(Some(Millis(15 * HOUR_MS + 7)), Some(Millis(80 * HOUR_MS + 7)), &[Dimension::Day]),
+            [("days", Some(24), Some(72)), ("hours", Some(15), Some(24)), ("hours", Some(72), Some(81))]
         );
-        assert_eq!(cut(hour(5), None, &[]), [(days, Some(24), None), (hours, Some(5), Some(24))]);
-        assert_eq!(cut(hour(5), hour(30), &[]), [(hours, Some(5), Some(30))], "no whole day");
-        assert_eq!(cut(hour(24), hour(72), &[Dimension::Hour]), [(hours, Some(24), Some(72))]);
-        assert_eq!(cut(hour(30), hour(5), &[]), [(hours, Some(30), Some(5))], "an empty range stays empty");
+        assert_eq!(cut(hour(12), None, &[]), [("days", Some(24), None), ("hours", Some(12), Some(24))]);
+        assert_eq!(cut(hour(11), None, &[]), [("days", Some(0), None), ("without hours", Some(0), Some(11))]);
+        assert_eq!(cut(hour(5), hour(30), &[]), [("hours", Some(5), Some(30))], "no whole day");
+        assert_eq!(cut(hour(24), hour(72), &[Dimension::Hour]), [("hours", Some(24), Some(72))]);
+        assert_eq!(cut(hour(30), hour(5), &[]), [("hours", Some(30), Some(5))], "an empty range stays empty");
     }
 }

@@ -1,7 +1,7 @@
 //! Reading: reach and links from the sums, unique visitors and events from the rows.
 //!
-//! Whole days come from the daily sums inside `reach_hourly` (projections; config/clickhouse/004), the hours around them from
-//! the hourly ones. Sums are always added up here: rows of one key become one only when ClickHouse merges parts.
+//! Whole days come from the daily sums inside `reach_hourly` (projections; config/clickhouse/004 and 006), the hours around them
+//! from the hourly ones. Sums are always added up here: rows of one key become one only when ClickHouse merges parts.
 //!
 //! Each question is one statement, so the engine looks at all of its tables at nearly the same moment; an insert that lands
 //! just then may be in the rows and not yet in the sums. Nothing hides doubles (no FINAL, no DISTINCT): that there are none
@@ -16,14 +16,9 @@ use super::{
     },
     Store,
     answer::{Clicks, Link, Reach, Stored},
-    question::{COUNTED, Span, bind, codes, columns, group, hours, key, milliseconds, spans, sums},
+    question::{COUNTED, Form, Span, bind, codes, columns, group, hours, key, milliseconds, order, spans, total},
 };
-use crate::core::{
-    code::Code,
-    event::{Event, Kind},
-    limits::EXPORT_PAGE_ROWS_CLICKHOUSE,
-    time::Millis,
-};
+use crate::core::{code::Code, event::Event, limits::EXPORT_PAGE_ROWS_CLICKHOUSE, time::Millis};
 
 /// Answers from ClickHouse; cheap to clone. It connects when it is first asked.
 #[derive(Clone, Debug)]
@@ -37,11 +32,15 @@ impl ClickHouseReports {
     }
 
     async fn reach_rows(&self, query: &ReachQuery) -> Result<Vec<ReachRow>, ReportError> {
-        let empty = ReachRow { unique_visitors: (!query.without_visitors).then_some(0), ..ReachRow::default() };
-        let mut rows = BTreeMap::<Vec<String>, ReachRow>::new();
         let spans = spans(&query.filter, &query.by);
         let asked = bind(self.store.ask(&reach_text(query, &spans)), &query.filter, &spans);
-        for row in self.store.rows::<Reach>(asked).await? {
+        let answer = self.store.rows::<Reach>(asked).await?;
+        if query.without_visitors {
+            return Ok(in_order(answer.into_iter().map(ReachRow::from).collect(), &query.by));
+        }
+        let empty = ReachRow { unique_visitors: Some(0), ..ReachRow::default() };
+        let mut rows = BTreeMap::<Vec<String>, ReachRow>::new();
+        for row in answer {
             let entry = rows.entry(row.key).or_insert_with(|| empty.clone());
             entry.views += row.views;
             entry.clicks += row.clicks;
@@ -55,11 +54,18 @@ impl ClickHouseReports {
 
     async fn link_rows(&self, query: &LinksQuery) -> Result<Vec<LinkRow>, ReportError> {
         let LinksQuery { filter, without_visitors } = query;
-        let empty = LinkRow { unique_visitors: (!without_visitors).then_some(0), ..LinkRow::default() };
-        let mut rows = BTreeMap::<[String; 3], LinkRow>::new();
         let spans = spans(filter, &[]);
         let asked = bind(self.store.ask(&links_text(query, &spans)), filter, &spans);
-        for row in self.store.rows::<Link>(asked).await? {
+        let answer = self.store.rows::<Link>(asked).await?;
+        let by_key = |a: &LinkRow, b: &LinkRow| (&a.link, &a.partner, &a.ad).cmp(&(&b.link, &b.partner, &b.ad));
+        if *without_visitors {
+            let mut rows: Vec<LinkRow> = answer.into_iter().map(LinkRow::from).collect();
+            rows.sort_by(|a, b| b.clicks.cmp(&a.clicks).then_with(|| by_key(a, b)));
+            return Ok(rows);
+        }
+        let empty = LinkRow { unique_visitors: Some(0), ..LinkRow::default() };
+        let mut rows = BTreeMap::<[String; 3], LinkRow>::new();
+        for row in answer {
             let line = rows.entry([row.link, row.partner, row.ad]).or_insert_with(|| empty.clone());
             line.views += row.views;
             line.clicks += row.clicks;
@@ -107,29 +113,62 @@ impl ClickHouseReports {
     }
 }
 
+#[cfg(test)]
+impl ClickHouseReports {
+    pub(super) async fn sums_of_reach(&self, query: &ReachQuery) -> Vec<String> {
+        let spans = spans(&query.filter, &query.by);
+        self.sums_of(&reach_text(query, &spans), &query.filter, &spans).await
+    }
+
+    pub(super) async fn sums_of_links(&self, query: &LinksQuery) -> Vec<String> {
+        let spans = spans(&query.filter, &[]);
+        self.sums_of(&links_text(query, &spans), &query.filter, &spans).await
+    }
+
+    /// The projections, or tables, that the engine would read.
+    async fn sums_of(&self, text: &str, filter: &Filter, spans: &[Span]) -> Vec<String> {
+        let asked = bind(self.store.ask(&format!("EXPLAIN {text}")), filter, spans);
+        let plan: Vec<String> = self.store.rows(asked).await.unwrap();
+        let read = plan.iter().filter_map(|line| line.trim().strip_prefix("ReadFromMergeTree (")?.strip_suffix(')'));
+        read.map(str::to_owned).collect()
+    }
+}
+
 fn reach_text(query: &ReachQuery, spans: &[Span]) -> String {
     let ReachQuery { filter, by, without_visitors } = query;
     let class = if by.contains(&Dimension::Class) { String::new() } else { format!(" AND {COUNTED}") };
     // What is missing has no dimension but time.
     let with_missing = filter.is_time_only() && by.iter().all(|dimension| dimension.is_time());
     let missing = if with_missing { " OR kind = 'missing'" } else { "" };
-    let codes = codes(filter);
-    let reach = format!("((kind IN ('click', 'view', 'share'){class}){missing}){codes}");
-    let (key, group) = (key(by), group(by));
+    let (codes, key, form) = (codes(filter), key(by), Form::of(filter, by));
+    let (sums, condition) = match form {
+        Form::Kinds => (
+            ["view", "click", "share", "missing"].map(|kind| total(&format!("sumIf(n, kind = '{kind}')"))),
+            format!(" AND ((kind IN ('click', 'view', 'share'){class}){missing}){codes}"),
+        ),
+        Form::Lines | Form::WholeLines => {
+            let [v, c, s] = ["sum(v)", "sum(c)", "sum(s)"].map(total);
+            ([v, c, s, "toUInt64(0)".to_owned()], codes.clone())
+        }
+    };
+    let [views, clicks, shares, missing] = sums;
     let mut text = format!(
-        "SELECT {key} AS key, sumIf(n, kind = 'view') AS views, sumIf(n, kind = 'click') AS clicks, \
-         sumIf(n, kind = 'share') AS shares, toUInt64(0) AS visitors, sumIf(n, kind = 'missing') AS missing \
-         FROM ({}){group}",
-        sums(by, "kind", &reach, spans),
+        "SELECT {key} AS key, {views} AS views, {clicks} AS clicks, {shares} AS shares, toUInt64(0) AS visitors, \
+         {missing} AS missing FROM ({}){}",
+        form.sums(by, &condition, spans),
+        // A line of which nothing counts has sums, too, and what is taken away leaves nothing behind.
+        group(by, " HAVING views + clicks + shares + missing > 0"),
     );
-    if !without_visitors {
-        text += &format!(
-            " UNION ALL SELECT {key} AS key, 0, 0, 0, seen, 0 FROM (SELECT {}uniqExact(visitor) AS seen \
-             FROM events WHERE kind IN ('click', 'view'){class}{}{codes}{group})",
-            columns(by, "toStartOfHour(time)"),
-            hours("time", filter),
-        );
+    if *without_visitors {
+        return text + &order(by);
     }
+    text += &format!(
+        " UNION ALL SELECT {key} AS key, 0, 0, 0, seen, 0 FROM (SELECT {}uniqExact(visitor) AS seen \
+         FROM events WHERE kind IN ('click', 'view'){class}{}{codes}{})",
+        columns(by, "toStartOfHour(time)"),
+        hours("time", filter),
+        group(by, ""),
+    );
     text
 }
 
@@ -137,25 +176,22 @@ fn links_text(query: &LinksQuery, spans: &[Span]) -> String {
     let LinksQuery { filter, without_visitors } = query;
     let by = [Dimension::Link, Dimension::Partner, Dimension::Ad];
     let codes = codes(filter);
-    let reach = format!("kind IN ('click', 'view', 'share'){codes}");
-    // One number for kind and class: a few groups a line, where kinds times classes would be many.
-    let counted = format!("if({COUNTED}, CAST(kind, 'Int8'), 0) AS counted");
-    let [click, view, share] = [Kind::Click, Kind::View, Kind::Share].map(|kind| kind as i32);
+    let [views, clicks, shares, not_counted] = ["sum(v)", "sum(c)", "sum(s)", "sum(o)"].map(total);
     let mut text = format!(
-        "SELECT d0 AS link, d1 AS partner, d2 AS ad, sumIf(n, counted = {view}) AS views, \
-         sumIf(n, counted = {click}) AS clicks, sumIf(n, counted = {share}) AS shares, \
-         toUInt64(0) AS visitors, sumIf(n, counted = 0) AS not_counted, \
-         toUnixTimestamp64Milli(maxIf(l, counted = {click})) AS last_click_ms FROM ({}){}",
-        sums(&by, &counted, &reach, spans),
-        group(&by),
+        "SELECT d0 AS link, d1 AS partner, d2 AS ad, {views} AS views, {clicks} AS clicks, {shares} AS shares, \
+         toUInt64(0) AS visitors, {not_counted} AS not_counted, toUnixTimestamp64Milli(max(l)) AS last_click_ms \
+         FROM ({}){}",
+        Form::WholeLines.sums(&by, &codes, spans),
+        group(&by, " HAVING views + clicks + shares + not_counted > 0"),
     );
-    if !without_visitors {
-        text += &format!(
-            " UNION ALL SELECT link, partner, ad, 0, 0, 0, uniqExact(visitor), 0, 0 \
-             FROM events WHERE kind IN ('click', 'view') AND {COUNTED}{}{codes} GROUP BY link, partner, ad",
-            hours("time", filter)
-        );
+    if *without_visitors {
+        return text + &order(&by);
     }
+    text += &format!(
+        " UNION ALL SELECT link, partner, ad, 0, 0, 0, uniqExact(visitor), 0, 0 \
+         FROM events WHERE kind IN ('click', 'view') AND {COUNTED}{}{codes} GROUP BY link, partner, ad",
+        hours("time", filter)
+    );
     text
 }
 

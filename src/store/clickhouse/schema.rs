@@ -34,8 +34,8 @@ static FOUNDATION: Migration = {
 };
 
 /// All of them, in their order. Applied ones never change; what is to change is a new one.
-pub(super) static MIGRATIONS: [Migration; 5] =
-    migrations!(1 "001_events", 2 "002_rollups", 3 "003_names", 4 "004_projections", 5 "005_touches");
+pub(super) static MIGRATIONS: [Migration; 6] =
+    migrations!(1 "001_events", 2 "002_rollups", 3 "003_names", 4 "004_projections", 5 "005_touches", 6 "006_lines");
 
 /// The version that this program works with.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -364,6 +364,8 @@ mod tests {
                     " ADD PROJECTION IF NOT EXISTS ",
                     " ADD INDEX IF NOT EXISTS ",
                     " MATERIALIZE INDEX ",
+                    " MATERIALIZE PROJECTION ",
+                    " DROP PROJECTION IF EXISTS ",
                     " MODIFY SETTING ",
                 ];
                 assert!(repeatable.iter().any(|words| statement.contains(words)), "{statement}");

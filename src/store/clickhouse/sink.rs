@@ -24,7 +24,7 @@ use super::{
     super::{Batch, BoxFuture, Sink, SinkError, Stored, record},
     Store,
     beside::Aside,
-    block::Block,
+    block::{Block, Rows},
     error::StoreError,
     store::query_name,
 };
@@ -153,17 +153,17 @@ impl ClickHouseSink {
 
     /// One insert for blocks of several lanes.
     async fn insert_together(&self, blocks: &[Block]) -> Result<(), StoreError> {
-        let (mut data, mut tokens, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rows, mut tokens, mut names) = (Rows::new(), Vec::new(), Vec::new());
         for block in blocks {
-            data.extend_from_slice(&block.data);
+            rows.append(&block.rows);
             tokens.push(block.token());
             names.push(query_name(&block.source, block.partition));
         }
-        if data.is_empty() {
+        if rows.is_empty() {
             return Ok(());
         }
         let token = blake3::hash(tokens.join(" ").as_bytes()).to_hex();
-        self.store.insert_rows(&data, &names.concat(), &token).await
+        self.store.insert_rows(&rows, &names.concat(), &token).await
     }
 
     /// Completes a block that may be there in part; what the tables refuse comes back.

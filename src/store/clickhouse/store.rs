@@ -15,7 +15,7 @@ use clickhouse::{Client, Compression, Row, RowOwned, RowRead, query::Query};
 use tokio::time::timeout;
 
 use super::{
-    block::{Block, COLUMNS},
+    block::{Block, Rows, column_names},
     error::{StoreError, sort},
     recover::ROLLUPS,
     schema::{Form, fill},
@@ -161,17 +161,17 @@ impl Store {
         if block.rows() == 0 {
             return Ok(());
         }
-        self.insert_rows(&block.data, &query_name(&block.source, block.partition), token).await
+        self.insert_rows(&block.rows, &query_name(&block.source, block.partition), token).await
     }
 
     /// The same with rows of one or several sources, all named.
-    pub(super) async fn insert_rows(&self, data: &[u8], names: &str, token: &str) -> Result<(), StoreError> {
-        let sql = format!("INSERT INTO {{database}}.events ({COLUMNS}) FORMAT RowBinary");
-        self.send(&sql, data, names, token).await
+    pub(super) async fn insert_rows(&self, rows: &Rows, names: &str, token: &str) -> Result<(), StoreError> {
+        let sql = format!("INSERT INTO {{database}}.events ({}) FORMAT Native", column_names());
+        self.send(&sql, rows.native(), names, token).await
     }
 
     /// Sends an INSERT and its data as one block.
-    pub(super) async fn send(&self, sql: &str, data: &[u8], name: &str, token: &str) -> Result<(), StoreError> {
+    pub(super) async fn send(&self, sql: &str, data: Vec<u8>, name: &str, token: &str) -> Result<(), StoreError> {
         let mut insert = self
             .shared
             .client
@@ -182,8 +182,9 @@ impl Store {
             insert = insert.with_setting(setting, value);
         }
         self.answered(async {
-            for chunk in data.chunks(CHUNK_BYTES) {
-                insert.send(Bytes::copy_from_slice(chunk)).await?;
+            let mut data = Bytes::from(data);
+            while !data.is_empty() {
+                insert.send(data.split_to(CHUNK_BYTES.min(data.len()))).await?;
             }
             insert.end().await
         })

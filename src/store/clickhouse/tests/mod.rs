@@ -1,5 +1,6 @@
 //! On the real engine.
 
+mod coarse;
 mod engine;
 mod keep;
 mod reports;
