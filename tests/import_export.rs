@@ -165,7 +165,7 @@ fn export_and_import_lose_nothing() {
          spring,'=1+1,paused,first_touch,30,shop.example,https://shop.example;http://a.example:8080,latest,\"{\"\"on\"\":\"\"lead\"\"}\",\
          \"[{\"\"code\"\":\"\"r\"\",\"\"to\"\":\"\"both\"\",\"\"on\"\":\"\"lead\"\",\"\"value\"\":{\"\"gift\"\":\"\"a mug\"\"},\"\"hold_days\"\":3,\"\"auto_issue\"\":false}]\",\
          \"[1000,500]\",\"{\"\"hold_from\"\":50}\",\"{\"\"addresses\"\":[\"\"ops@shop.example\"\"],\"\"partner\"\":true,\"\"subject\"\":\"\"\"\",\"\"text\"\":\"\"{amount}\"\"}\",\
-         \"{\"\"title\"\":\"\"=1+1, a \\\"\"quote\\\"\"\"\"\",\"\"image\"\":\"\"https://shop.example/a.jpg\"\"}\"\nvip,,,,,,,,,,,,,\n",
+         \"{\"\"title\"\":\"\"=1+1, a \\\"\"quote\\\"\"\"\",\"\"image\"\":\"\"https://shop.example/a.jpg\"\"}\"\nvip,,,,,,,,,,,,,\n",
     );
     from.import(
         "partners",

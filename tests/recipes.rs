@@ -130,7 +130,7 @@ fn a_form() {
     assert_eq!(kitchen.referrals(), 1);
     // The form on the page has the fields that the script looks for.
     let page = std::fs::read_to_string(root().join("docs/integrators.md")).unwrap();
-    let script = std::fs::read_to_string(root().join("src/edge/fp.js")).unwrap();
+    let script = std::fs::read_to_string(root().join("src/core/script/fp.js")).unwrap();
     for (on_page, in_script) in [
         ("data-fingerpost-lead=\"spring\"", "dataset.fingerpostLead"),
         ("data-fingerpost-trap", "[data-fingerpost-trap]"),

@@ -64,7 +64,7 @@ pub struct Block {
 /// What an insert sends: rows of any sources, by columns.
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
-    columns: [Column; COLUMNS.len()],
+    columns: Box<[Column; COLUMNS.len()]>,
     count: usize,
 }
 
@@ -125,7 +125,7 @@ impl Block {
         let kept: Vec<bool> = self.index.iter().map(keep).collect();
         block.index.extend(self.index.iter().zip(&kept).filter_map(|(row, kept)| kept.then_some(*row)));
         block.rows.count = block.index.len();
-        for (column, all) in block.rows.columns.iter_mut().zip(&self.rows.columns) {
+        for (column, all) in block.rows.columns.iter_mut().zip(self.rows.columns.iter()) {
             column.append_if(all, Some(&kept));
         }
         block
@@ -139,7 +139,7 @@ impl Block {
 
 impl Rows {
     pub(super) fn new() -> Rows {
-        Rows { columns: COLUMNS.map(|(_, kind)| Column::new(kind)), count: 0 }
+        Rows { columns: Box::new(COLUMNS.map(|(_, kind)| Column::new(kind))), count: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -148,7 +148,7 @@ impl Rows {
 
     pub(super) fn append(&mut self, other: &Rows) {
         self.count += other.count;
-        self.columns.iter_mut().zip(&other.columns).for_each(|(column, other)| column.append(other));
+        self.columns.iter_mut().zip(other.columns.iter()).for_each(|(column, other)| column.append(other));
     }
 
     fn push(&mut self, event: &EventRef<'_>, (source, partition, offset): (&str, u32, u64), loaded_at: Millis) {
@@ -189,7 +189,7 @@ impl Rows {
             its_partition,
             its_offset,
             loaded,
-        ] = &mut self.columns;
+        ] = &mut *self.columns;
         id.uuid(event.id);
         // What this version does not know yet is stored without a word, as in every store.
         kind.fixed(&[Kind::try_from(event.kind).unwrap_or(Kind::Unspecified) as u8]);

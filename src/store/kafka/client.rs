@@ -25,8 +25,6 @@ use crate::{
     telemetry::names,
 };
 
-/// A topic that the brokers do not know for that long is not there, milliseconds.
-const TOPIC_MISSING_MS: &str = "3000";
 /// How often the library tells its statistics, milliseconds.
 const STATISTICS_INTERVAL_MS: &str = "5000";
 /// A broker that came back is tried again within that time, milliseconds.
@@ -91,9 +89,6 @@ pub(super) fn producer(settings: &Kafka, transactional_id: &str, alone: bool) ->
         .set("compression.type", compression(settings.compression))
         .set("partitioner", "murmur2_random")
         .set("delivery.report.only.error", "true")
-        // Whether the topics are there is asked before the first event. One that is dropped later is told from a new one
-        // that not every broker knows yet after this time (30 s unless it is set), so soon enough for readiness.
-        .set("topic.metadata.propagation.max.ms", TOPIC_MISSING_MS)
         .set("queue.buffering.max.messages", "1000000")
         .set("queue.buffering.max.kbytes", "262144")
         .set("linger.ms", if alone { "0" } else { "2" })

@@ -24,7 +24,7 @@ fn event(number: u64) -> Event {
     Event {
         id: EventId::new(START, [0; 10]).0.into(),
         kind: if number.is_multiple_of(3) { Kind::View } else { Kind::Click } as i32,
-        class: 1 + (number % 5 == 0) as i32 * 2,
+        class: 1 + i32::from(number.is_multiple_of(5)) * 2,
         time_ms: START.plus((number % 240) as i64 * HOUR_MS).0,
         program: "spring".to_owned(),
         link: format!("link{}", number % 2),
