@@ -35,7 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct Parameters {
-    /// Who did it: `token:admin`, `cli:jane`, `system:retention`; `cli:*` for all that begin so.
+    /// Who did it: `token:admin`, `dashboard:admin`, `cli:jane`, `system:retention`; `cli:*` for all that begin so.
     who: Option<String>,
     /// `program`, `link`, `partner`, `ad`, `share_link`, `webhook`, `referral`, `reward`, `person`, `token`, `events` and such.
     kind: Option<String>,

@@ -15,10 +15,13 @@ use axum::{
 use metrics::counter;
 use serde_json::{Map, Value, json};
 
-use super::{ApiState, ClientAddress, Problem};
+use super::{ApiState, Problem};
 use crate::{
     catalog::{CatalogError, Mistake, Program},
-    core::{cookie, net},
+    core::{
+        cookie,
+        net::{self, ClientAddress},
+    },
     referral::told::ToldLead,
     telemetry::names,
 };

@@ -25,7 +25,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     catalog::Catalog,
-    core::limits::{API_BODY_MAX_BYTES, BODY_TIMEOUT},
+    core::{
+        limiter::Limiter,
+        limits::{API_BODY_MAX_BYTES, BODY_TIMEOUT},
+    },
     io::clock::Clock,
     referral::Desk,
     store::Reports,
@@ -39,9 +42,9 @@ mod figures;
 mod forms;
 mod inbound;
 mod items;
-mod limiter;
 mod links;
 pub mod ops;
+mod pages;
 mod partners;
 mod persons;
 mod problem;
@@ -58,7 +61,6 @@ mod webhooks;
 #[cfg(test)]
 mod tests;
 
-pub use limiter::Limiter;
 pub use persons::Persons;
 pub use problem::Problem;
 pub use webhooks::Webhooks;
@@ -75,10 +77,6 @@ pub struct ApiState {
     /// Of leads that forms send.
     pub form_limiter: Arc<Limiter>,
 }
-
-/// Who sends a request that the edge hands over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientAddress(pub std::net::IpAddr);
 
 impl FromRef<ApiState> for Arc<dyn Reports> {
     fn from_ref(state: &ApiState) -> Arc<dyn Reports> {
@@ -125,6 +123,7 @@ async fn openapi(State(document): State<Arc<OpenApi>>) -> Response {
 fn resources(state: &ApiState) -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .merge(programs::routes())
+        .merge(pages::routes())
         .merge(links::routes())
         .merge(partners::routes())
         .merge(ads::routes())

@@ -78,6 +78,7 @@ async fn list(
         referral: lower(referral),
         cursor,
         limit: limit.unwrap_or(PAGE_DEFAULT_ROWS),
+        ..RewardQuery::default()
     };
     Ok(Json(state.catalog.rewards(&query).await?))
 }

@@ -34,7 +34,7 @@ const TIMES: &[&str] = &["created_at", "updated_at"];
 /// Who changes something, and in which request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// `token:NAME`, `cli:USER` or `system:PART`.
+    /// `token:NAME`, `dashboard:NAME` (a session that was opened with that token), `cli:USER` or `system:PART`.
     pub who: String,
     /// Empty: none.
     pub request: String,
@@ -43,6 +43,11 @@ pub struct Caller {
 impl Caller {
     pub fn token(name: &str, request: impl Into<String>) -> Caller {
         Caller { who: format!("token:{name}"), request: request.into() }
+    }
+
+    /// The dashboard, in a session of the admin token.
+    pub fn dashboard(request: impl Into<String>) -> Caller {
+        Caller { who: "dashboard:admin".to_owned(), request: request.into() }
     }
 
     pub fn cli(user: &str) -> Caller {
@@ -214,7 +219,7 @@ pub struct AuditRow {
     pub id: String,
     #[schema(value_type = String, format = DateTime)]
     pub at: Millis,
-    /// `token:NAME`, `cli:USER` or `system:PART`.
+    /// `token:NAME`, `dashboard:NAME`, `cli:USER` or `system:PART`.
     #[schema(example = "token:admin")]
     pub who: String,
     /// `create`, `update`, `delete`, `import`, `issue`, `qualify`, `reject`, `erase` and such.

@@ -4,7 +4,7 @@
 //! A mail belongs to one process at a time, by a lease, as an endpoint of webhooks does. What was sent or given up is kept
 //! for a time (`retention.mails`).
 
-use sqlx::Row;
+use sqlx::{Any, Row, Transaction};
 
 use super::{Catalog, CatalogError, entity::RowReader, write::Writing};
 use crate::core::{id::EventId, time::Millis};
@@ -50,24 +50,42 @@ pub enum MailOutcome {
     },
 }
 
+/// State of a mail that is never sent: a log-in code for nobody (see `logins`).
+pub(super) const SILENT: &str = "silent";
+
+/// Puts a mail into the queue. It leaves when the transaction is committed, and not before `due`. Returns its id.
+pub(super) async fn insert(
+    tx: &mut Transaction<'static, Any>,
+    mail: &NewMail,
+    state: &str,
+    now: Millis,
+    due: Millis,
+) -> Result<String, CatalogError> {
+    let id = EventId::new(now, crate::io::random::bytes()?).to_string();
+    let done = (state == SILENT).then_some(now.0);
+    sqlx::query(
+        "INSERT INTO mails \
+         (id, recipient, subject, text_body, html_body, state, attempts, created_at, due_at, done_at, holder, lease_until) \
+         VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, '', 0)",
+    )
+    .bind(id.clone())
+    .bind(mail.recipient.clone())
+    .bind(mail.subject.clone())
+    .bind(mail.text.clone())
+    .bind(mail.html.clone())
+    .bind(state.to_owned())
+    .bind(now.0)
+    .bind(due.0)
+    .bind(done)
+    .execute(&mut **tx)
+    .await?;
+    Ok(id)
+}
+
 impl Writing {
     /// The mail leaves when this transaction is committed, and only then. Returns its id.
     pub(super) async fn mail(&mut self, mail: &NewMail) -> Result<String, CatalogError> {
-        let id = EventId::new(self.now, crate::io::random::bytes()?).to_string();
-        sqlx::query(
-            "INSERT INTO mails \
-             (id, recipient, subject, text_body, html_body, state, attempts, created_at, due_at, holder, lease_until) \
-             VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, $6, '', 0)",
-        )
-        .bind(id.clone())
-        .bind(mail.recipient.clone())
-        .bind(mail.subject.clone())
-        .bind(mail.text.clone())
-        .bind(mail.html.clone())
-        .bind(self.now.0)
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(id)
+        insert(&mut self.tx, mail, "waiting", self.now, self.now).await
     }
 }
 

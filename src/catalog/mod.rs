@@ -26,7 +26,8 @@
 //! | `read` | one, a page, all |
 //! | `record` | people, what is told about them, and what followed |
 //! | `inbound` `uploads` | doors for webhooks of others; files of facts that are worked off |
-//! | `token` | the admin token's hash |
+//! | `token` `logins` | the admin token's hash; mailed codes and sessions |
+//! | `pages` `joining` | how programs' pages look; partners who join by themselves |
 //! | `schema` `vendor` | migrations; SQLite and PostgreSQL |
 //! | `copy` | from one database to another |
 //! | `feed` `follower` `snapshot` | the way to the edge |
@@ -69,9 +70,12 @@ mod feed;
 pub mod fields;
 mod follower;
 pub mod inbound;
+pub mod joining;
 mod link;
+pub mod logins;
 pub mod mails;
 pub mod outbox;
+pub mod pages;
 mod partner;
 pub mod persons;
 mod program;

@@ -10,6 +10,7 @@ use super::{
 use crate::core::{
     code::Code,
     limits::{NAME_MAX_CHARS, ORIGINS_MAX, WINDOW_MAX_DAYS},
+    net,
     notify::Notify,
     preview::Preview,
     program::{Attribution, Status, WINDOW_DAYS},
@@ -94,7 +95,7 @@ impl Entity for Program {
             attribution: reader.word("attribution", Attribution::default(), Attribution::WORDS, Attribution::from_word),
             window_days: reader.number("window_days", 1..=WINDOW_MAX_DAYS).map_or(WINDOW_DAYS, |days| days as u32),
             domain: reader.domain("domain"),
-            origins: reader.list("origins", ORIGINS_MAX, origin),
+            origins: reader.list("origins", ORIGINS_MAX, net::origin),
             credit: reader.word("credit", Credit::default(), Credit::WORDS, Credit::from_word),
             qualification: reader.json("qualification"),
             rewards: reader.json("rewards"),
@@ -189,17 +190,6 @@ impl Entity for Program {
             json_cell(&self.preview, self.preview.is_none()),
         ]
     }
-}
-
-/// An origin as browsers write it (RFC 6454 §6.2): scheme, host, and port where it is not the scheme's own.
-fn origin(text: &str) -> Result<String, String> {
-    let wrong = || {
-        "is not an origin: write it like https://shop.example, without a path and without a slash at the end".to_owned()
-    };
-    let url = url::Url::parse(text).map_err(|_| wrong())?;
-    let origin = url.origin().ascii_serialization();
-    let plain = matches!(url.scheme(), "http" | "https") && text.to_ascii_lowercase() == origin;
-    if plain { Ok(origin) } else { Err(wrong()) }
 }
 
 /// A value as a cell of a sheet: what says nothing is empty.

@@ -13,6 +13,7 @@ mod catalog_url;
 pub mod keys;
 pub mod network;
 pub mod outbox;
+pub mod pages;
 mod reader;
 mod retention;
 pub mod secret;
@@ -74,6 +75,7 @@ pub struct Config {
     pub retention: Retention,
     pub control: Control,
     pub ops: Ops,
+    pub pages: pages::Pages,
     pub webhooks: outbox::Webhooks,
     pub mail: outbox::Mail,
     pub geo: Geo,
@@ -224,14 +226,7 @@ pub fn read(
         },
         proxy_protocol: reader.boolean("edge.proxy_protocol", false),
         trusted_proxies: reader.list("edge.trusted_proxies", |text| text.parse::<Network>().map_err(|e| e.to_string())),
-        url: reader.optional("edge.url", |text| {
-            let checked = template::check(text).map_err(|e| e.to_string())?;
-            let base = checked.trim_end_matches('/').to_owned();
-            if text.contains(['{', '?', '#']) {
-                return Err(format!("`{text}` is more than a base address: give scheme, host and port only"));
-            }
-            Ok(base)
-        }),
+        url: reader.optional("edge.url", pages::base),
         fallback: reader.optional("edge.fallback", |text| {
             template::check(text).map_err(|e| e.to_string()).and_then(|checked| {
                 if checked.contains('{') {
@@ -289,6 +284,7 @@ pub fn read(
     let retention = retention::read(&mut reader);
     let control = Control { listen: reader.address("control.listen", "127.0.0.1:8081") };
     let ops = Ops { listen: reader.address("ops.listen", "127.0.0.1:8082") };
+    let pages = pages::read(&mut reader);
     let webhooks = outbox::read_webhooks(&mut reader);
     let mail = outbox::read_mail(&mut reader, &data_folder);
     let geo = Geo {
@@ -318,6 +314,7 @@ pub fn read(
         retention,
         control,
         ops,
+        pages,
         webhooks,
         mail,
         geo,

@@ -4,6 +4,10 @@
 
 use std::time::Duration;
 
+mod pages;
+
+pub use pages::*;
+
 // === Codes, cookies, tokens ===
 
 /// Longest code (of a program, link, partner, ad or share link), bytes.

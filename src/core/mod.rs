@@ -2,6 +2,7 @@
 //!
 //! Pure: nothing here reads a clock, draws a random number or touches a file. Time, ids and keys come in as arguments.
 
+pub mod channel;
 pub mod code;
 pub mod cookie;
 pub mod duration;
@@ -9,11 +10,14 @@ pub mod event;
 pub mod fact;
 pub mod id;
 pub mod key;
+pub mod limiter;
 pub mod limits;
 pub mod mail;
+pub mod media;
 pub mod money;
 pub mod net;
 pub mod notify;
+pub mod page;
 pub mod percent;
 pub mod preview;
 pub mod program;

@@ -1,6 +1,14 @@
-//! Network addresses, cut: what is kept of a visitor's.
+//! Network addresses: a client's as a request carries it, and cut, as it is kept.
 
 use std::net::{IpAddr, Ipv6Addr};
+
+/// Who sends a request that the edge hands over to the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+/// Whether such a request came over https, to us or to a proxy that we trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverHttps(pub bool);
 
 /// The /24 of an IPv4 address, the /48 of an IPv6 one, in words: `203.0.113.0/24`. IPv4 inside IPv6 is IPv4.
 pub fn network(address: IpAddr) -> String {
@@ -14,6 +22,17 @@ pub fn network(address: IpAddr) -> String {
             format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
         }
     }
+}
+
+/// An origin as browsers write it (RFC 6454 §6.2): scheme, host, and port where it is not the scheme's own.
+pub fn origin(text: &str) -> Result<String, String> {
+    let wrong = || {
+        "is not an origin: write it like https://shop.example, without a path and without a slash at the end".to_owned()
+    };
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let origin = url.origin().ascii_serialization();
+    let plain = matches!(url.scheme(), "http" | "https") && text.to_ascii_lowercase() == origin;
+    if plain { Ok(origin) } else { Err(wrong()) }
 }
 
 #[cfg(test)]

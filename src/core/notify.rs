@@ -78,7 +78,8 @@ impl Notify {
     }
 }
 
-fn is_address(text: &str) -> bool {
+/// Whether a text is one e-mail address.
+pub fn is_address(text: &str) -> bool {
     let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | ',' | ';' | '"');
     text.len() <= EMAIL_MAX_BYTES
         && text.rsplit_once('@').is_some_and(|(local, host)| {
@@ -88,7 +89,7 @@ fn is_address(text: &str) -> bool {
 }
 
 /// Puts values in the place of `{name}`. The error is a placeholder without one; a brace that closes nothing is a brace.
-fn fill(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+pub(super) fn fill(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut filled = String::with_capacity(text.len() + 64);
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {

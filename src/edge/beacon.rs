@@ -2,9 +2,11 @@
 
 use serde::Deserialize;
 
-use crate::core::{code::CodeBuf, event::Kind, id::EventId, key::KeyRing, limits::SUBS, token::Token};
+use crate::core::{
+    channel::Channel, code::CodeBuf, event::Kind, id::EventId, key::KeyRing, limits::SUBS, token::Token,
+};
 
-use super::{resolve::Target, share::Channel};
+use super::resolve::Target;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,11 +1,10 @@
 //! Decode: from a request's target to what is asked for. Pure.
 
 use crate::core::{
+    channel::Channel,
     code::CodeBuf,
     percent::{self, PercentError},
 };
-
-use super::share::Channel;
 
 /// What a path asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +25,8 @@ pub enum Route {
     Script,
     /// `/v1/inbound/…`: a webhook of somebody else, for the control plane
     Inbound,
+    /// `/r/…`, `/partner…`, `/assets/…`: people's pages, for the control plane
+    Page,
     /// Nothing of ours, or not a code.
     Nothing,
 }
@@ -42,6 +43,10 @@ pub fn route(path: &[u8]) -> Result<Route, PercentError> {
     let path = path.strip_suffix(b"/").unwrap_or(path);
     let mut segments = path.split(|byte| *byte == b'/');
     let parts: [Option<&[u8]>; 4] = std::array::from_fn(|_| segments.next());
+    if let [Some(b"r" | b"assets"), Some(_), ..] | [Some(b"partner"), ..] = parts {
+        percent::decode(path)?;
+        return Ok(Route::Page);
+    }
     if segments.next().is_some() {
         percent::decode(path)?;
         return Ok(Route::Nothing);
@@ -109,6 +114,10 @@ pub fn verb(method: &http::Method, route: Route) -> Result<Verb, &'static str> {
         (Route::Beacon, _) => ("POST, OPTIONS", None),
         (Route::Inbound, &http::Method::POST) => ("", Some(Verb::Post)),
         (Route::Inbound, _) => ("POST", None),
+        (Route::Page, &http::Method::POST) => ("", Some(Verb::Post)),
+        (Route::Page, &http::Method::GET) => ("", Some(Verb::Get)),
+        (Route::Page, &http::Method::HEAD) => ("", Some(Verb::Head)),
+        (Route::Page, _) => ("GET, HEAD, POST", None),
         (_, &http::Method::GET) => ("", Some(Verb::Get)),
         (_, &http::Method::HEAD) => ("", Some(Verb::Head)),
         _ => ("GET, HEAD", None),

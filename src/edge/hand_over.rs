@@ -1,5 +1,5 @@
-//! What belongs to the control plane though it comes to the edge, so that one domain serves all: leads of forms (`POST /e`), webhooks
-//! of others (`POST /v1/inbound/…`). The request goes to the control plane of this process as a whole; nothing of it is
+//! What belongs to the control plane though it comes to the edge, so that one domain serves all: people's pages (`/r/…`, `/partner…`),
+//! leads of forms (`POST /e`), webhooks of others (`POST /v1/inbound/…`). The request goes to the control plane of this process as a whole; nothing of it is
 //! recorded here, since it holds what no journal may hold. Redirects never wait for it.
 
 use std::net::IpAddr;
@@ -15,7 +15,10 @@ use super::{
     respond,
     service::{Edge, Reply, body_error, reply},
 };
-use crate::{core::limits::INBOUND_BODY_MAX_BYTES, telemetry::edge::Outcome};
+use crate::{
+    core::limits::{INBOUND_BODY_MAX_BYTES, PAGE_FORM_MAX_BYTES},
+    telemetry::edge::Outcome,
+};
 
 /// A request on its way to the control plane.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Handed {
     pub body: Bytes,
     /// Who sends it, through proxies that are trusted.
     pub client: IpAddr,
+    /// Whether they came over https.
+    pub https: bool,
     pub answer: oneshot::Sender<Response<Bytes>>,
 }
 
@@ -36,10 +41,22 @@ impl Edge {
         }
     }
 
+    /// A page for people; where pages are elsewhere, the way there.
+    pub(super) async fn page(&self, head: Parts, peer: &Peer, body: Incoming) -> Reply {
+        if let Some(elsewhere) = &self.shared.settings.pages {
+            let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+            return reply(respond::elsewhere(&format!("{elsewhere}{target}")), Outcome::Page);
+        }
+        match Limited::new(body, PAGE_FORM_MAX_BYTES).collect().await {
+            Ok(body) => self.hand_over(head, peer, body.to_bytes()).await,
+            Err(error) => body_error(&*error, PAGE_FORM_MAX_BYTES),
+        }
+    }
+
     pub(super) async fn hand_over(&self, head: Parts, peer: &Peer, body: Bytes) -> Reply {
         let (_, client) = self.seen(&head, peer);
         let (answer, answered) = oneshot::channel();
-        let handed = Handed { head, body, client: client.address, answer };
+        let handed = Handed { head, body, client: client.address, https: client.https, answer };
         let taken = self.shared.control.as_ref().is_some_and(|control| control.try_send(handed).is_ok());
         match if taken { answered.await.ok() } else { None } {
             Some(response) => {

@@ -10,7 +10,7 @@
 //! | `tls` `proxy` `head` `guard` | what comes before a request: certificates, PROXY header, head limits, HTTP/2 floods |
 //! | `service` `click` `note` | one request, from its head to its recorded answer |
 //! | `decode` `query` `client` `sighting` | what is asked, and by whom |
-//! | `resolve` `destination` `share` `visitor` | where it leads, who is credited, what the cookie says |
+//! | `resolve` `destination` `visitor` | where it leads, who is credited, what the cookie says |
 //! | `record` `respond` `about` `preview` `beacon` | the event, the answer |
 //! | `hand_over` | what the control plane answers: leads of forms, webhooks of others |
 
@@ -38,7 +38,6 @@ pub mod record;
 pub mod resolve;
 mod respond;
 mod service;
-pub mod share;
 pub mod sighting;
 mod socket;
 pub mod visitor;

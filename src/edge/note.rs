@@ -64,7 +64,7 @@ impl Edge {
                 (resolve::target(&self.shared.links, Route::Slug(slug)).ok_or_else(unknown).map_err(bad)?, None)
             }
         };
-        let channel = beacon.channel.map_or("", super::share::Channel::name);
+        let channel = beacon.channel.map_or("", crate::core::channel::Channel::name);
         let subject = Subject { kind: beacon.kind, target: &target, click, channel };
         let own = Own::of(&beacon.subs);
         Ok(self.note(head, peer, Verb::Post, &own, &subject, reply(respond::taken(), Outcome::Event)))

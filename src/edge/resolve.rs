@@ -67,7 +67,7 @@ pub fn target(links: &Links, route: Route) -> Option<Target> {
                 slug: Some(slug),
             })
         }
-        Route::Beacon | Route::Script | Route::Inbound | Route::Nothing => None,
+        Route::Beacon | Route::Script | Route::Inbound | Route::Page | Route::Nothing => None,
     }
 }
 

@@ -63,6 +63,16 @@ pub(crate) fn redirect(location: &[u8], cookie: Option<&[u8]>) -> Answer {
     answer
 }
 
+/// 307, so that a form arrives as it was sent.
+pub(crate) fn elsewhere(address: &str) -> Answer {
+    let Ok(location) = HeaderValue::from_str(address) else {
+        return text(StatusCode::BAD_REQUEST, "This address cannot be sent on.\n");
+    };
+    let mut answer = fixed(StatusCode::TEMPORARY_REDIRECT, b"");
+    answer.headers_mut().insert(LOCATION, location);
+    answer
+}
+
 pub(crate) fn text(status: StatusCode, body: &'static str) -> Answer {
     let mut answer = fixed(status, body.as_bytes());
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

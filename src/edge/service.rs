@@ -61,6 +61,8 @@ pub struct Settings {
     /// The address under which visitors reach us; `None` takes the request's own host.
     pub url: Option<String>,
     pub fallback: Option<String>,
+    /// Where people's pages are, when they are not here.
+    pub pages: Option<String>,
     pub honour_dnt: bool,
     pub repeat_window: Duration,
     pub secure_cookie: SecureCookie,
@@ -198,6 +200,7 @@ impl Edge {
             (Route::About(_), _) => return self.about(route),
             // Boxed: a redirect's future does not grow by it.
             (Route::Inbound, _) => return Box::pin(self.inbound(head, peer, body)).await,
+            (Route::Page, _) => return Box::pin(self.page(head, peer, body)).await,
             (_, Verb::Preflight) => return reply(respond::preflight(), Outcome::Event),
             _ => {}
         }

@@ -28,10 +28,11 @@
 //! | `once` | requests that have their effect once |
 //! | `follow` | what follows, brought into the record |
 //! | `notice` | what is due, told by mail |
+//! | `joining` | partners who join by themselves, and the link that each shares |
 //! | `dry_run` | what changed terms would do, without doing it |
 //! | `background` | changed terms, and what concerns many, brought to history |
 //!
-//! All but `desk`, `deed`, `further`, `evidence`, `once`, `follow`, `notice`, `history`, `rejudge`, `clicks`, `dry_run` and `background` are pure: they take facts, terms and time
+//! All but `desk`, `deed`, `further`, `evidence`, `once`, `follow`, `joining`, `notice`, `history`, `rejudge`, `clicks`, `dry_run` and `background` are pure: they take facts, terms and time
 //! as arguments and know no store.
 
 #[cfg(test)]
@@ -50,6 +51,7 @@ mod follow;
 mod further;
 mod history;
 pub mod inbound;
+mod joining;
 pub mod ledger;
 mod notice;
 mod once;

@@ -43,6 +43,7 @@ impl Catalog {
         writing.clear_facts(&terms).await?;
         writing.clear_contacts(&terms.contacts).await?;
         writing.clear_mails(&terms).await?;
+        writing.clear_logins(&terms).await?;
         writing.clear_partners(&terms).await?;
         writing.clear_notify(&terms).await?;
         let contact = terms.contacts.first().cloned().map_or(Value::Null, Value::from);
@@ -220,6 +221,12 @@ impl Writing {
     /// Mails to them; one that was not sent yet is not sent.
     async fn clear_mails(&mut self, terms: &Terms) -> Result<(), CatalogError> {
         self.run_over("DELETE FROM mails WHERE lower(recipient) IN ({list})", &[], &terms.emails).await.map(drop)
+    }
+
+    /// Codes that they asked for, and browsers that are logged in with them.
+    async fn clear_logins(&mut self, terms: &Terms) -> Result<(), CatalogError> {
+        self.run_over("DELETE FROM login_codes WHERE email IN ({list})", &[], &terms.emails).await?;
+        self.run_over("DELETE FROM sessions WHERE email IN ({list})", &[], &terms.emails).await.map(drop)
     }
 
     /// A partner keeps the code, which history speaks of.

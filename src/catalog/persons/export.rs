@@ -184,6 +184,11 @@ const SECTIONS: &[(&str, &str)] = &[
          WHERE lower(recipient) IN ({emails}) ORDER BY created_at, id",
     ),
     (
+        "login_codes",
+        "SELECT program, tries, used, created_at, expires_at FROM login_codes WHERE email IN ({emails}) ORDER BY created_at",
+    ),
+    ("sessions", "SELECT created_at, expires_at FROM sessions WHERE email IN ({emails}) ORDER BY created_at"),
+    (
         "partners",
         "SELECT code, name, first_name, email, parent, programs, status, allowed, created_at, updated_at FROM partners \
          WHERE lower(email) IN ({emails}) ORDER BY code",

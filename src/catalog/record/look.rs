@@ -1,14 +1,21 @@
 //! What others read of the record: one referral with its decisions, pages of referrals and rewards.
 
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::{
     super::{Catalog, CatalogError, Page, Partner},
     contact::{self, Contact},
+    fact::money,
     followed::{REFERRAL_COLUMNS, REWARD_COLUMNS, ReferralRow, RewardRow, referral, reward},
 };
-use crate::core::{code::Code, fact::FactId, limits::PARENT_LEVELS};
+use crate::core::{
+    code::Code,
+    fact::FactId,
+    limits::{LOOKUP_CODES, PARENT_LEVELS},
+    money::Money,
+    time::Millis,
+};
 
 /// A referral and the person it is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -28,10 +35,28 @@ pub struct RewardQuery {
     pub program: Option<String>,
     pub partner: Option<String>,
     pub referral: Option<String>,
+    /// Who gets it: `partner` or `invited`.
+    pub side: Option<String>,
+    /// The newest first.
+    pub newest: bool,
     /// The `next` of the page before.
     pub cursor: Option<String>,
     pub limit: u32,
 }
+
+/// One thing that was paid, or paid back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// Its name; of a refund the reason.
+    pub event: String,
+    /// None: it had no amount, or all of it went back.
+    pub money: Option<Money>,
+    pub is_refund: bool,
+    pub at: Millis,
+}
+
+/// Payments that one look shows.
+const PAYMENTS_MAX: u32 = 200;
 
 fn not_found(kind: &'static str, code: FactId) -> CatalogError {
     CatalogError::NotFound { kind, code: code.to_string() }
@@ -80,7 +105,7 @@ impl Catalog {
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
-    /// Rewards, the oldest first.
+    /// Rewards, in the order of their ids: the oldest first, or the newest.
     pub async fn rewards(&self, wanted: &RewardQuery) -> Result<Page<RewardRow>, CatalogError> {
         let mut conditions = vec!["1 = 1".to_owned()];
         let mut values = Vec::new();
@@ -90,6 +115,7 @@ impl Catalog {
             ("program = ", &wanted.program),
             ("partner = ", &wanted.partner),
             ("referral = ", &wanted.referral),
+            ("side = ", &wanted.side),
         ] {
             if let Some(value) = value {
                 values.push(value.clone());
@@ -98,17 +124,56 @@ impl Catalog {
         }
         if let Some(after) = after {
             values.push(after.clone());
-            conditions.push(format!("id > ${}", values.len()));
+            conditions.push(format!("id {} ${}", if wanted.newest { "<" } else { ">" }, values.len()));
         }
         let sql = format!(
-            "SELECT {REWARD_COLUMNS} FROM rewards WHERE {} ORDER BY id LIMIT {}",
+            "SELECT {REWARD_COLUMNS} FROM rewards WHERE {} ORDER BY id{} LIMIT {}",
             conditions.join(" AND "),
+            if wanted.newest { " DESC" } else { "" },
             wanted.limit + 1
         );
         let query = values.into_iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, value| query.bind(value));
         let rows = self.rows(query).await?;
         let items = rows.iter().map(reward).collect::<Result<Vec<_>, _>>()?;
         Ok(page(items, wanted.limit, |reward| reward.id))
+    }
+
+    /// The rewards of these ids that there are, the oldest first.
+    pub async fn rewards_of_ids(&self, wanted: &[FactId]) -> Result<Vec<RewardRow>, CatalogError> {
+        let mut found = Vec::with_capacity(wanted.len());
+        for ids in wanted.chunks(LOOKUP_CODES) {
+            let places: Vec<String> = (1..=ids.len()).map(|n| format!("${n}")).collect();
+            let sql = format!("SELECT {REWARD_COLUMNS} FROM rewards WHERE id IN ({}) ORDER BY id", places.join(", "));
+            let query = ids.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, id| query.bind(id.to_string()));
+            for row in self.rows(query.persistent(false)).await? {
+                found.push(reward(&row)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What a referral's person has paid and was paid back, the oldest first.
+    pub async fn payments(&self, of: &ReferralRow) -> Result<Vec<Payment>, CatalogError> {
+        let sql = format!(
+            "SELECT event, amount, currency, at_ms, 0 AS refunded, id FROM conversions \
+             WHERE contact = $1 AND (program IS NULL OR program = $2) \
+             UNION ALL \
+             SELECT r.reason, r.amount, c.currency, r.at_ms, 1, r.id FROM refunds AS r \
+             JOIN conversions AS c ON c.invoice = r.invoice WHERE c.contact = $1 AND (c.program IS NULL OR c.program = $2) \
+             ORDER BY 4, 6 LIMIT {PAYMENTS_MAX}"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(of.contact.to_string()).bind(of.program.to_string());
+        let rows = self.rows(query).await?;
+        let payment = |row: &AnyRow| {
+            let refunded: i32 = row.try_get(4)?;
+            Ok(Payment {
+                event: row.try_get(0)?,
+                money: money(row.try_get(1)?, row.try_get(2)?)?,
+                is_refund: refunded != 0,
+                at: Millis(row.try_get(3)?),
+            })
+        };
+        rows.iter().map(payment).collect()
     }
 
     /// Whether a reward has been held long enough.
@@ -125,12 +190,32 @@ impl Catalog {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<ReferralRow>, CatalogError> {
+        self.referrals_behind([program, partner, cursor], "id > $3 ORDER BY id", limit).await
+    }
+
+    /// The same, the newest first.
+    pub async fn newest_referrals(
+        &self,
+        program: Option<&str>,
+        partner: Option<&str>,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<ReferralRow>, CatalogError> {
+        self.referrals_behind([program, partner, cursor], "($3 = '' OR id < $3) ORDER BY id DESC", limit).await
+    }
+
+    async fn referrals_behind(
+        &self,
+        asked: [Option<&str>; 3],
+        behind: &str,
+        limit: u32,
+    ) -> Result<Page<ReferralRow>, CatalogError> {
         let sql = format!(
             "SELECT {REFERRAL_COLUMNS} FROM referrals WHERE ($1 = '' OR program = $1) AND ($2 = '' OR partner = $2) \
-             AND id > $3 ORDER BY id LIMIT {}",
+             AND {behind} LIMIT {}",
             limit + 1
         );
-        let query = [program, partner, cursor]
+        let query = asked
             .into_iter()
             .fold(sqlx::query(AssertSqlSafe(sql)), |query, value| query.bind(value.unwrap_or_default().to_owned()));
         let rows = self.rows(query).await?;

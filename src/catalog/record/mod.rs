@@ -73,7 +73,7 @@ pub use followed::{ReferralRow, RewardRow};
 pub use followed_terms::Following;
 pub use history::{UntoldConversion, UntoldRefund};
 pub use inbound::Inbound;
-pub use look::{ReferralView, RewardQuery};
+pub use look::{Payment, ReferralView, RewardQuery};
 pub use names::{Name, NameKind};
 pub use related::{Near, PartnerClicks, Related, RelatedLead};
 pub use review::{ReviewItem, ReviewQuery};

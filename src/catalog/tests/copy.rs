@@ -31,6 +31,7 @@ async fn grown(backend: Backend) -> (Fixture, String) {
     fixture.catalog.outbox_passed("", "webhooks", 1).await.unwrap();
     super::webhooks::fill(&fixture).await;
     super::persons::fill(&fixture.catalog).await;
+    super::logins::fill(&fixture).await;
     (fixture, std::fs::read_to_string(&file).unwrap().trim().to_owned())
 }
 

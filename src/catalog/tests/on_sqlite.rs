@@ -18,6 +18,8 @@ mod copy;
 mod feed;
 #[path = "items.rs"]
 mod items;
+#[path = "logins.rs"]
+mod logins;
 #[path = "names.rs"]
 mod names;
 #[path = "outbox.rs"]

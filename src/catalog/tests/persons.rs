@@ -50,6 +50,7 @@ async fn known_everywhere(fixture: &Fixture) {
     let catalog = &fixture.catalog;
     fixture.put::<Partner>(json!({"code": "ann", "name": "Ann Other", "email": "ANN@home.example"})).await;
     record::fill(catalog).await;
+    super::logins::log_in(fixture, ADDRESS).await;
     let notify = json!({"addresses": [ADDRESS, "ops@shop.example"]});
     fixture.put::<Program>(json!({"code": "spring", "notify": notify})).await;
     let mail = |recipient: &str, text: &str| NewMail {

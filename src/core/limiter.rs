@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Mutex};
 
-use crate::core::{limits::FORM_NETWORKS_MAX, time::Millis};
+use super::{limits::FORM_NETWORKS_MAX, time::Millis};
 
 /// A limiter of networks.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Channels: where a share link can be shared, and the address of each one's share form.
 
-use crate::core::percent;
+use super::percent;
 
 /// A place to share in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,11 @@ impl Channel {
             .iter()
             .find(|(_, known, _)| known.as_bytes().eq_ignore_ascii_case(name))
             .map(|(channel, ..)| *channel)
+    }
+
+    /// All of them, in the order in which they are offered.
+    pub fn all() -> impl Iterator<Item = Channel> {
+        Self::FORMS.iter().map(|(channel, ..)| *channel)
     }
 
     pub fn name(self) -> &'static str {

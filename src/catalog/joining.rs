@@ -1,0 +1,97 @@
+//! Partners by their address, and those who join by themselves.
+
+use sqlx::AssertSqlSafe;
+
+use super::{
+    Catalog, CatalogError, Entity, Kind, Partner,
+    audit::{Deed, difference},
+    entity::RowReader,
+    read,
+    share_link::random_slug,
+    write::Writing,
+};
+use crate::core::{code::Code, program::Status, time::Millis};
+
+/// Somebody who wants to join.
+#[derive(Clone, Debug)]
+pub struct Joining<'a> {
+    pub program: &'a Code,
+    /// In lower case; whoever asks has read its mail.
+    pub email: &'a str,
+    pub first_name: &'a str,
+    pub name: &'a str,
+    pub status: Status,
+}
+
+impl Partner {
+    /// Whether it takes part in a program.
+    pub fn is_in(&self, program: &Code) -> bool {
+        self.programs.is_empty() || self.programs.contains(program)
+    }
+}
+
+fn by_mail() -> String {
+    read::select::<Partner>("email IS NOT NULL AND lower(email) = $1 ORDER BY created_at, code")
+}
+
+impl Catalog {
+    /// Partners with this address (in lower case), the first one first.
+    pub async fn partners_by_mail(&self, email: &str) -> Result<Vec<Partner>, CatalogError> {
+        let rows = self.rows(sqlx::query(AssertSqlSafe(by_mail())).bind(email.to_owned())).await?;
+        rows.iter().map(|row| Partner::from_row(&mut RowReader::new(row))).collect()
+    }
+
+    /// Makes a partner of somebody, with a code of its own. Who is in the program already stays as they are; who is a partner
+    /// elsewhere is in this program too from now on. Gives the partner, and whether anything changed.
+    pub async fn join(&self, joining: &Joining<'_>) -> Result<(Partner, bool), CatalogError> {
+        let mut writing = Writing::begin(self).await?;
+        let sql = by_mail();
+        let rows = sqlx::query(AssertSqlSafe(sql)).bind(joining.email.to_owned()).fetch_all(&mut *writing.tx).await?;
+        let known: Vec<Partner> =
+            rows.iter().map(|row| Partner::from_row(&mut RowReader::new(row))).collect::<Result<_, _>>()?;
+        if let Some(there) = known.iter().find(|partner| partner.is_in(joining.program)) {
+            writing.rollback().await?;
+            return Ok((there.clone(), false));
+        }
+        let before = known.into_iter().next();
+        let partner = match &before {
+            Some(before) => {
+                let mut programs = before.programs.clone();
+                programs.push(joining.program.clone());
+                Partner { programs, ..before.clone() }
+            }
+            None => Partner {
+                code: writing.fresh_code().await?,
+                name: joining.name.to_owned(),
+                first_name: joining.first_name.to_owned(),
+                email: Some(joining.email.to_owned()),
+                parent: None,
+                programs: vec![joining.program.clone()],
+                status: joining.status,
+                allowed: Vec::new(),
+                created_at: Millis(0),
+                updated_at: Millis(0),
+            },
+        };
+        writing.check_one(&partner).await?;
+        writing.upsert(std::slice::from_ref(&partner)).await?;
+        let action = if before.is_some() { "update" } else { "create" };
+        let changes = difference(Kind::Partner.word(), before.as_ref(), Some(&partner));
+        writing.audit(Deed::new(action, Kind::Partner.word(), partner.key()).with(changes));
+        let stored = writing.find::<Partner>(&[&partner.code]).await?;
+        writing.commit().await?;
+        Ok((stored.unwrap_or(partner), true))
+    }
+}
+
+impl Writing {
+    /// A code that no partner has.
+    async fn fresh_code(&mut self) -> Result<Code, CatalogError> {
+        loop {
+            let code = random_slug()?;
+            if self.find::<Partner>(&[&code]).await?.is_none() {
+                return Ok(code);
+            }
+        }
+    }
+}
