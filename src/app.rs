@@ -16,18 +16,22 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{self, ApiState, Limiter, ops::OpsState},
+    api::{self, ApiState, ops::OpsState},
     catalog::{
         self, Catalog, Follower,
         audit::{Caller, as_caller},
     },
     config::{self, Config},
-    core::limits::{FORM_LEADS_PER_MINUTE, HANDED_MAX},
+    core::{
+        limiter::Limiter,
+        limits::{FORM_LEADS_PER_MINUTE, HANDED_MAX, LOGINS_PER_MINUTE},
+    },
     edge::{self, HandedOver, tls::TlsHandle},
     enrich::{Enrich, GeoFiles},
     io::{clock::Clock, disk::SystemDisk, random},
     journal::{self, Journal},
     links::Links,
+    pages,
     pump::{self, Pump},
     referral::Desk,
     store::{Reports, keep::Keeper},
@@ -179,8 +183,23 @@ async fn run(config: Config, start: &Start, metrics: Arc<Metrics>) -> anyhow::Re
         persons: api::Persons { keeper: Arc::clone(&keeper), late_events: config.retention.late_events },
         form_limiter: Arc::new(Limiter::new(FORM_LEADS_PER_MINUTE)),
     };
-    let handed_over = api::handed_over(state.clone());
-    let api = api::router(state);
+    let pages = pages::PagesState {
+        catalog: catalog.clone(),
+        reports: Arc::clone(&reports),
+        desk: desk.clone(),
+        clock: clock.clone(),
+        limiter: Arc::new(Limiter::new(LOGINS_PER_MINUTE)),
+        links_url: config.edge.url.clone(),
+    };
+    let dashboard = pages::DashboardState {
+        pages: pages.clone(),
+        limiter: Arc::new(Limiter::new(LOGINS_PER_MINUTE)),
+        guard: Arc::clone(&state.webhooks.guard),
+        tester: state.webhooks.tester.clone(),
+        secret_overlap: state.webhooks.secret_overlap,
+    };
+    let handed_over = api::handed_over(state.clone()).merge(pages::public(pages));
+    let api = pages::dashboard(dashboard).merge(api::router(state));
     let ops_router = api::ops::router(OpsState { health: health.clone(), render: scrape.render() });
     let sweeper = retention::Sweeper {
         catalog: catalog.clone(),
@@ -351,6 +370,7 @@ fn edge_settings(config: &Config) -> edge::Settings {
         trusted_proxies: config.edge.trusted_proxies.clone(),
         url: config.edge.url.clone(),
         fallback: config.edge.fallback.clone(),
+        pages: config.pages.elsewhere().map(str::to_owned),
         honour_dnt: config.edge.honour_dnt,
         repeat_window: config.edge.repeat_window,
         secure_cookie: config.edge.secure_cookie,
@@ -379,7 +399,8 @@ fn owned(
 }
 
 async fn serve_http(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await }).await;
+    let service = router.into_make_service_with_connect_info::<std::net::SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await;
     if let Err(error) = served {
         tracing::error!(%error, "a listener has failed");
     }

@@ -7,7 +7,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 5 | [`app`], [`cli`] |
-//! | 4 | [`edge`], [`pump`], [`api`] |
+//! | 4 | [`edge`], [`pump`], [`api`], [`pages`] |
 //! | 3 | [`referral`], [`outbox`], [`report`] |
 //! | 2 | [`catalog`], [`journal`], [`store`] |
 //! | 1 | [`links`], [`enrich`], [`io`], [`telemetry`], [`config`] |
@@ -25,6 +25,7 @@ pub mod io;
 pub mod journal;
 pub mod links;
 pub mod outbox;
+pub mod pages;
 pub mod pump;
 pub mod referral;
 pub mod report;

@@ -12,6 +12,7 @@ const PROGRAM: &str = "spring";
 const LINK: &str = "haircare";
 const PARTNER: &str = "abc123";
 const AD: &str = "website2";
+const MAIL: &str = "jane@example.com";
 const SLUG: &str = "demo";
 
 /// Fills a catalog that has no link yet.
@@ -24,7 +25,7 @@ pub(super) async fn fill(catalog: &Catalog) -> anyhow::Result<()> {
     put::<Partner>(
         catalog,
         json!({
-            "code": PARTNER, "name": "Jane's Hair Blog", "first_name": "Jane", "email": "jane@example.com", "programs": [PROGRAM],
+            "code": PARTNER, "name": "Jane's Hair Blog", "first_name": "Jane", "email": MAIL, "programs": [PROGRAM],
         }),
     )
     .await?;
@@ -57,6 +58,8 @@ pub(super) fn print(data: &Path, addresses: &Addresses) {
     let scheme = if addresses.edge.is_empty() { "https" } else { "http" };
     // 0.0.0.0 is where we listen; here is where to go.
     let host = if edge.ip().is_unspecified() { format!("localhost:{}", edge.port()) } else { edge.to_string() };
+    // Browsers keep the dashboard's cookie on `localhost`.
+    let dashboard = format!("localhost:{}", addresses.control.port());
     let (control, ops) = (addresses.control, addresses.ops);
     let token = std::fs::read_to_string(data.join("admin-token")).unwrap_or_default();
     let token = token.trim();
@@ -76,6 +79,12 @@ See it counted:
   {program} report reach --by day,link --since 7d --data {data}
   {program} export events --data {data}
   curl -H 'Authorization: Bearer {token}' http://{control}/v1/reports/links
+
+See it as people do (Jane's address is {MAIL}; the code that is mailed to her is a file in {data}/mails):
+
+  {scheme}://{host}/r/{PROGRAM}   (her tracking page)
+  {scheme}://{host}/partner   (her partner center)
+  http://{dashboard}/dashboard   (yours: log in with the token {token})
 
 Change something (live within a second):
 

@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
-    api::ClientAddress,
-    core::limits::HANDED_MAX,
+    core::{
+        limits::HANDED_MAX,
+        net::{ClientAddress, OverHttps},
+    },
     edge::{Handed, HandedOver},
 };
 
@@ -25,11 +27,12 @@ pub(super) async fn serve(mut handed: HandedOver, router: Router, stop: Cancella
             () = stop.cancelled() => None,
             next = handed.recv() => next,
         };
-        let Some(Handed { head, body, client, answer }) = next else { return };
+        let Some(Handed { head, body, client, https, answer }) = next else { return };
         let router = router.clone();
         tokio::spawn(async move {
             let mut request = Request::from_parts(head, Body::from(body));
             request.extensions_mut().insert(ClientAddress(client));
+            request.extensions_mut().insert(OverHttps(https));
             // Who does not wait any more is not told.
             let _ = answer.send(whole(router.oneshot(request).await).await);
             drop(place);

@@ -3,12 +3,14 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test uses its part")]
 
 pub mod client;
+pub mod operator;
 pub mod server;
 pub mod stack;
 
 use std::time::{Duration, Instant};
 
 pub use client::{Client, Response, api, get, metric};
+pub use operator::Operator;
 pub use server::{Options, PATIENCE, Server};
 
 /// Waits until `look` finds something.

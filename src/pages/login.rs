@@ -1,0 +1,189 @@
+//! Logging in with a code that is mailed: the same for the tracking page and the partner center. What the catalog does so that
+//! nobody learns who is registered stands in `catalog::logins`; here all answers are alike.
+
+use axum::{
+    http::{HeaderValue, header},
+    response::Response,
+};
+
+use super::{
+    PagesState,
+    fault::Fault,
+    sheet::go,
+    visit::{Cookie, Visit, is_form_token},
+    words::Words,
+};
+use crate::{
+    catalog::{
+        logins::{Asking, Tried, Who},
+        mails::NewMail,
+    },
+    core::{
+        code::Code,
+        limits::{EMAIL_MAX_BYTES, LOGIN_CODE_DIGITS},
+        notify,
+    },
+};
+
+/// Whose page it is: for the mail, and for what may follow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Door<'a> {
+    /// None: the partner center.
+    pub(super) program: Option<&'a Code>,
+    /// How people call it.
+    pub(super) name: &'a str,
+    /// Who is nobody's partner yet is mailed a code too.
+    pub(super) anybody: bool,
+    /// Other sites may show the page.
+    pub(super) embedded: bool,
+}
+
+/// Whoever is logged in.
+#[derive(Clone, Debug)]
+pub(super) struct Person {
+    /// In lower case.
+    pub(super) email: String,
+    session: String,
+}
+
+impl Person {
+    /// For the forms of this session.
+    pub(super) fn form_token(&self) -> String {
+        super::visit::form_token(&self.session)
+    }
+
+    /// Refuses a form that does not carry the session's token.
+    pub(super) fn check(&self, token: &str) -> Result<(), Fault> {
+        if is_form_token(&self.session, token) { Ok(()) } else { Err(Fault::Expired) }
+    }
+}
+
+/// The form that asks for the code.
+#[derive(Debug)]
+pub(super) struct CodeForm {
+    pub(super) path: String,
+    pub(super) back: String,
+    pub(super) label: String,
+    pub(super) button: String,
+    pub(super) typed: String,
+    pub(super) problem: Option<String>,
+}
+
+impl CodeForm {
+    /// `path` takes the code, `back` asks for an address.
+    pub(super) fn new(words: Words<'_>, path: String, back: &str) -> CodeForm {
+        CodeForm {
+            path,
+            back: back.to_owned(),
+            label: words.with("code_label", "digits", &LOGIN_CODE_DIGITS),
+            button: words.say("track_code_button"),
+            typed: String::new(),
+            problem: None,
+        }
+    }
+}
+
+/// An address as it was typed, in lower case; or what is wrong with it.
+pub(super) fn address(words: Words<'_>, typed: &str) -> Result<String, String> {
+    let typed = typed.trim();
+    if typed.is_empty() {
+        return Err(words.say("email_missing"));
+    }
+    if typed.len() > EMAIL_MAX_BYTES || !notify::is_address(typed) {
+        return Err(words.say("email_wrong"));
+    }
+    Ok(typed.to_lowercase())
+}
+
+/// Mails a code where somebody is there to get it, and sends the browser to where it is asked for.
+pub(super) async fn ask(
+    state: &PagesState,
+    visit: &Visit,
+    door: Door<'_>,
+    email: &str,
+    then: &str,
+) -> Result<Response, Fault> {
+    if !visit.is_safe() {
+        return Err(Fault::Https);
+    }
+    let words = Words::new(visit.language);
+    let values = |code: &str| [("code", code.to_owned()), ("program", door.name.to_owned())];
+    let mail = |code: &str| NewMail {
+        recipient: email.to_owned(),
+        // A subject is one line, whatever a program is called.
+        subject: words.tell("code_mail_subject", &values(code)).chars().filter(|c| !c.is_control()).collect(),
+        text: words.tell("code_mail_text", &values(code)),
+        html: None,
+    };
+    let asking = Asking { program: door.program, email, anybody: door.anybody };
+    let token = state.catalog.ask_code(asking, mail).await?;
+    Ok(with_cookie(go(then), Cookie::Login.set(&token, door.embedded)))
+}
+
+/// Mails a new code to whoever asked for the last one.
+pub(super) async fn ask_again(
+    state: &PagesState,
+    visit: &Visit,
+    door: Door<'_>,
+    then: &str,
+) -> Result<Response, Fault> {
+    let token = visit.cookie(Cookie::Login).ok_or(Fault::Cookie)?;
+    match state.catalog.asked_code(token).await? {
+        Some((program, email)) if program.as_ref() == door.program => ask(state, visit, door, &email, then).await,
+        // That was long ago, or elsewhere.
+        _ => Ok(go(then.strip_suffix("/code?sent").unwrap_or(then))),
+    }
+}
+
+/// Tries a code: opens a session and goes on, or says what is wrong.
+pub(super) async fn try_code(
+    state: &PagesState,
+    visit: &Visit,
+    words: Words<'_>,
+    door: Door<'_>,
+    typed: &str,
+    then: &str,
+) -> Result<Result<Response, String>, Fault> {
+    let token = visit.cookie(Cookie::Login).ok_or(Fault::Cookie)?;
+    if !typed.chars().any(|c| c.is_ascii_digit()) {
+        return Ok(Err(words.with("code_missing", "digits", &LOGIN_CODE_DIGITS)));
+    }
+    Ok(match state.catalog.try_code(token, typed, &visit.agent).await? {
+        Tried::Open { session } => {
+            let opened = with_cookie(go(then), Cookie::Person.set(&session, door.embedded));
+            Ok(with_cookie(opened, Cookie::Login.set("", door.embedded)))
+        }
+        Tried::Wrong { left } => Err(words.with("tries_left", "tries", &left)),
+        Tried::Over => Err(words.say("code_over")),
+    })
+}
+
+/// Who is logged in.
+pub(super) async fn person(state: &PagesState, visit: &Visit) -> Result<Option<Person>, Fault> {
+    let Some(session) = visit.cookie(Cookie::Person) else { return Ok(None) };
+    Ok(match state.catalog.session(session, &visit.agent).await? {
+        Some(Who::Person(email)) => Some(Person { email, session: session.to_owned() }),
+        Some(Who::Admin) | None => None,
+    })
+}
+
+/// Logs this browser out, or all of the person's.
+pub(super) async fn leave(
+    state: &PagesState,
+    person: &Person,
+    everywhere: bool,
+    embedded: bool,
+    then: &str,
+) -> Result<Response, Fault> {
+    if everywhere {
+        state.catalog.close_sessions(&Who::Person(person.email.clone())).await?;
+    } else {
+        state.catalog.close_session(&person.session).await?;
+    }
+    Ok(with_cookie(go(then), Cookie::Person.set("", embedded)))
+}
+
+pub(super) fn with_cookie(mut response: Response, cookie: HeaderValue) -> Response {
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    response
+}

@@ -1,0 +1,212 @@
+//! Step one: the address, and the code that was mailed to it.
+
+use askama::Template;
+use axum::{
+    Form,
+    extract::{Path, RawQuery, State},
+    http::StatusCode,
+    response::Response,
+};
+use serde::Deserialize;
+
+use super::{
+    super::{
+        PagesState,
+        fault::Fault,
+        login::{self, CodeForm},
+        sheet::{Sheet, go, pages, show},
+        visit::{Cookie, Visit},
+    },
+    join,
+    place::Place,
+    stats::{self, Figures},
+};
+use crate::core::page::Block;
+
+#[derive(Template)]
+#[template(path = "tracking/email.html")]
+struct EmailPage<'a> {
+    sheet: Sheet<'a>,
+    place: &'a Place,
+    before: &'a [Block],
+    after: &'a [Block],
+    email: &'a str,
+    problem: Option<String>,
+    said: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "tracking/code.html")]
+struct CodePage<'a> {
+    sheet: Sheet<'a>,
+    place: &'a Place,
+    before: &'a [Block],
+    after: &'a [Block],
+    intro: String,
+    code: CodeForm,
+}
+
+#[derive(Template)]
+#[template(path = "tracking/numbers.html")]
+struct NumbersPage<'a> {
+    sheet: Sheet<'a>,
+    place: &'a Place,
+    before: &'a [Block],
+    after: &'a [Block],
+    figures: Figures,
+}
+
+pages!(EmailPage, CodePage, NumbersPage);
+
+#[derive(Debug, Deserialize)]
+pub(super) struct EmailForm {
+    #[serde(default)]
+    email: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct TypedCode {
+    #[serde(default)]
+    code: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct LeaveForm {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    everywhere: String,
+}
+
+/// `GET /r/{program}`: what whoever is there may see.
+pub(super) async fn open(
+    State(state): State<PagesState>,
+    Path(program): Path<String>,
+    RawQuery(query): RawQuery,
+    visit: Visit,
+) -> Result<Response, Fault> {
+    let place = Place::find(&state, &program).await?;
+    let Some(person) = login::person(&state, &visit).await? else {
+        let left = query.as_deref() == Some("left");
+        return email_page(&place, &visit, "", None, left);
+    };
+    match state.desk.partner_by_mail(&place.program.code, &person.email).await? {
+        Some(partner) => stats::page(&state, &visit, &place, &person, &partner).await,
+        None => join::page(&place, &visit, &person, &join::JoinForm::default(), &join::Problems::default()),
+    }
+}
+
+pub(super) fn email_page(
+    place: &Place,
+    visit: &Visit,
+    email: &str,
+    problem: Option<String>,
+    left: bool,
+) -> Result<Response, Fault> {
+    let words = place.words(visit);
+    let around = &place.design().blocks.email;
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let sheet = place.sheet(words, words.say("track_title"))?;
+    let said = left.then(|| words.say("logged_out"));
+    Ok(show(status, &EmailPage { sheet, place, before: &around.before, after: &around.after, email, problem, said }))
+}
+
+/// `POST /r/{program}`: an address was typed.
+pub(super) async fn email(
+    State(state): State<PagesState>,
+    Path(program): Path<String>,
+    visit: Visit,
+    Form(form): Form<EmailForm>,
+) -> Result<Response, Fault> {
+    let place = Place::find(&state, &program).await?;
+    state.admit(&visit)?;
+    let words = place.words(&visit);
+    let email = match login::address(words, &form.email) {
+        Ok(email) => email,
+        Err(problem) => return email_page(&place, &visit, &form.email, Some(problem), false),
+    };
+    if place.design().login_code {
+        return login::ask(&state, &visit, place.door(), &email, &format!("{}/code", place.path())).await;
+    }
+    // Whoever has no referrals and whoever is not there look the same.
+    let partner = state.desk.partner_by_mail(&place.program.code, &email).await?;
+    let figures = match &partner {
+        Some(partner) => Figures::of(&state, &place.program, partner).await?,
+        None => Figures::default(),
+    };
+    let around = &place.design().blocks.stats;
+    let sheet = place.sheet(words, words.say("track_title"))?;
+    let (before, after) = (&around.before[..], &around.after[..]);
+    Ok(show(StatusCode::OK, &NumbersPage { sheet, place: &place, before, after, figures }))
+}
+
+/// `GET /r/{program}/code`: where the code is typed in.
+pub(super) async fn code_form(
+    State(state): State<PagesState>,
+    Path(program): Path<String>,
+    RawQuery(query): RawQuery,
+    visit: Visit,
+) -> Result<Response, Fault> {
+    let place = Place::find(&state, &program).await?;
+    if visit.cookie(Cookie::Login).is_none() {
+        return Ok(go(&place.path()));
+    }
+    code_page(&place, &visit, "", None, query.as_deref() == Some("sent"))
+}
+
+pub(super) fn code_page(
+    place: &Place,
+    visit: &Visit,
+    typed: &str,
+    problem: Option<String>,
+    again: bool,
+) -> Result<Response, Fault> {
+    let words = place.words(visit);
+    let around = &place.design().blocks.code;
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let sheet = place.sheet(words, words.say("track_code_title"))?;
+    let intro = if again { words.say("code_sent_again") } else { words.say("track_code_intro") };
+    let form = CodeForm::new(words, format!("{}/code", place.path()), &place.path());
+    let code = CodeForm { typed: typed.to_owned(), problem, ..form };
+    Ok(show(status, &CodePage { sheet, place, before: &around.before, after: &around.after, intro, code }))
+}
+
+/// `POST /r/{program}/code`: a code was typed.
+pub(super) async fn code(
+    State(state): State<PagesState>,
+    Path(program): Path<String>,
+    visit: Visit,
+    Form(form): Form<TypedCode>,
+) -> Result<Response, Fault> {
+    let place = Place::find(&state, &program).await?;
+    state.admit(&visit)?;
+    match login::try_code(&state, &visit, place.words(&visit), place.door(), &form.code, &place.path()).await? {
+        Ok(response) => Ok(response),
+        Err(problem) => code_page(&place, &visit, &form.code, Some(problem), false),
+    }
+}
+
+/// `POST /r/{program}/code/new`
+pub(super) async fn code_again(
+    State(state): State<PagesState>,
+    Path(program): Path<String>,
+    visit: Visit,
+) -> Result<Response, Fault> {
+    let place = Place::find(&state, &program).await?;
+    state.admit(&visit)?;
+    login::ask_again(&state, &visit, place.door(), &format!("{}/code?sent", place.path())).await
+}
+
+/// `POST /r/{program}/leave`
+pub(super) async fn leave(
+    State(state): State<PagesState>,
+    Path(program): Path<String>,
+    visit: Visit,
+    Form(form): Form<LeaveForm>,
+) -> Result<Response, Fault> {
+    let place = Place::find(&state, &program).await?;
+    let then = format!("{}?left", place.path());
+    let Some(person) = login::person(&state, &visit).await? else { return Ok(go(&then)) };
+    person.check(&form.token)?;
+    login::leave(&state, &person, !form.everywhere.is_empty(), place.door().embedded, &then).await
+}

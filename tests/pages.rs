@@ -1,0 +1,469 @@
+//! People's pages over HTTP: what they never tell, what they refuse, and that whatever people write comes out as text. What a browser
+//! makes of them is in `tests/pages/`.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
+
+mod support;
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use support::{Client, Options, Response, Server, api, client::BROWSER, eventually};
+
+/// What no page may let out as markup. After the Big List of Naughty Strings (MIT, <https://github.com/minimaxir/big-list-of-naughty-strings>).
+const NAUGHTY: &[&str] = &[
+    "<script>alert(1)</script>",
+    "\"><svg onload=alert(1)>",
+    "' onmouseover='alert(1)",
+    "<img src=x onerror=alert(1) />",
+    "</title><script>alert(1)</script>",
+    "</textarea><script>alert(1)</script>",
+    "{{7*7}} ${7*7} {% raw %}",
+    "<a href=\"javascript:alert(1)\">x</a>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "田中さんにあげて下さい 👾 ﷽ \u{202e}txet",
+    "Robert'); DROP TABLE partners;--",
+    "=HYPERLINK(\"https://evil.example\")",
+    "NULL",
+    "%3Cscript%3Ealert(1)%3C/script%3E",
+];
+
+struct Site {
+    server: Server,
+    _folder: tempfile::TempDir,
+}
+
+impl Site {
+    fn start(options: Options) -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(folder.path(), &options.set("edge.workers", "1")).unwrap();
+        Site { server, _folder: folder }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "so a call reads like the request")]
+    fn put(&self, path: &str, body: Value) -> Value {
+        let answer = api(self.server.control, &self.server.token(), "PUT", path, &body);
+        assert!(answer.status < 300, "PUT {path}: {} {}", answer.status, answer.text());
+        answer.json()
+    }
+
+    fn browser(&self) -> Browser {
+        Browser { client: Client::connect(self.server.edge).unwrap(), cookies: Vec::new() }
+    }
+
+    /// The code of the newest mail to an address.
+    fn code(&self, email: &str, after: usize) -> String {
+        let folder = self.server.data.join("mails");
+        eventually("a mailed code", || {
+            let mut files: Vec<_> = std::fs::read_dir(&folder).ok()?.map(|entry| entry.unwrap().path()).collect();
+            files.sort();
+            let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
+            let mine: Vec<String> = texts.filter(|text| text.contains(email)).collect();
+            let text = mine.get(after)?;
+            let body = text.split_once("\r\n\r\n")?.1;
+            let digits = |word: &&str| word.len() == 6 && word.bytes().all(|b| b.is_ascii_digit());
+            body.split(|c: char| !c.is_ascii_digit()).find(digits).map(str::to_owned)
+        })
+    }
+}
+
+/// Keeps cookies, as a browser does.
+struct Browser {
+    client: Client,
+    cookies: Vec<(String, String)>,
+}
+
+impl Browser {
+    fn send(&mut self, method: &str, path: &str, more: &[(&str, &str)], body: &str) -> Response {
+        let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookies = cookies.join("; ");
+        let mut headers = vec![("Host", "localhost"), ("User-Agent", BROWSER), ("Cookie", cookies.as_str())];
+        if method == "POST" {
+            headers.push(("Content-Type", "application/x-www-form-urlencoded"));
+            if !more.iter().any(|(name, _)| *name == "Sec-Fetch-Site") {
+                headers.push(("Sec-Fetch-Site", "same-origin"));
+            }
+        }
+        headers.extend_from_slice(more);
+        let answer = self.client.send(method, path, &headers, body.as_bytes()).unwrap();
+        for (name, value) in &answer.headers {
+            if name == "set-cookie" {
+                let (name, value) = value.split(';').next().unwrap().split_once('=').unwrap();
+                self.cookies.retain(|(known, _)| known != name);
+                if !value.is_empty() {
+                    self.cookies.push((name.to_owned(), value.to_owned()));
+                }
+            }
+        }
+        answer
+    }
+
+    fn get(&mut self, path: &str) -> Response {
+        self.send("GET", path, &[], "")
+    }
+
+    fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
+        let body: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        self.send("POST", path, &[], &body.join("&"))
+    }
+
+    /// The session's form token, from a page.
+    fn token(&mut self, path: &str) -> String {
+        let page = self.get(path).text();
+        let behind = page.split("name=\"token\" value=\"").nth(1).unwrap_or_else(|| panic!("no token in {page}"));
+        behind.split('"').next().unwrap().to_owned()
+    }
+
+    fn log_in(&mut self, site: &Site, at: &str, email: &str) {
+        let answer = self.post(at, &[("email", email)]);
+        assert_eq!((answer.status, answer.header("location")), (303, Some(format!("{at}/code").as_str())));
+        let code = site.code(email, 0);
+        let answer = self.post(&format!("{at}/code"), &[("code", &code)]);
+        assert_eq!((answer.status, answer.header("location")), (303, Some(at)), "{}", answer.text());
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// How far apart two samples are, in standard deviations of what chance makes of equal ones (Mann and Whitney's U).
+fn apart(one: &[f64], other: &[f64]) -> f64 {
+    let mut all: Vec<(f64, bool)> =
+        one.iter().map(|time| (*time, true)).chain(other.iter().map(|time| (*time, false))).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let ranks: f64 = all.iter().enumerate().filter(|(_, (_, is_one))| *is_one).map(|(at, _)| at as f64 + 1.0).sum();
+    let (n, m) = (one.len() as f64, other.len() as f64);
+    let u = ranks - n * (n + 1.0) / 2.0;
+    (u - n * m / 2.0) / (n * m * (n + m + 1.0) / 12.0).sqrt()
+}
+
+/// 2,000 addresses, half of them registered, in random order: the same status, the same bytes, the same time.
+#[test]
+fn nobody_learns_who_is_registered() {
+    const EACH: usize = 1_000;
+    let options = Options::default().demo().set("edge.trusted_proxies", "127.0.0.1");
+    let site = Site::start(options);
+    for at in 0..EACH {
+        let email = format!("known{at:04}@home.example");
+        site.put(&format!("/v1/partners/known{at}"), json!({"programs": ["spring"], "email": email}));
+    }
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    let mut order: Vec<(bool, usize)> = (0..EACH).flat_map(|at| [(true, at), (false, at)]).collect();
+    let mut state = seed | 1;
+    for at in (1..order.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        order.swap(at, (state >> 33) as usize % (at + 1));
+    }
+    let mut browser = site.browser();
+    let (mut times, mut answers) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    for (number, (is_known, at)) in order.iter().enumerate() {
+        let email = format!("{}{at:04}@home.example", if *is_known { "known" } else { "other" });
+        // Each from a network of its own: how many one network may ask for is another test's.
+        let from = format!("10.{}.{}.1", number / 250, number % 250);
+        let body = format!("email={}", encoded(&email));
+        browser.cookies.clear();
+        let asked = Instant::now();
+        let answer = browser.send("POST", "/r/spring", &[("X-Forwarded-For", &from)], &body);
+        let took = asked.elapsed().as_secs_f64() * 1e3;
+        let which = usize::from(!is_known);
+        times[which].push(took);
+        // What is random in it is as long in each.
+        let mut headers: Vec<String> =
+            answer.headers.iter().filter(|(name, _)| name != "date").map(|(n, v)| format!("{n}: {v}")).collect();
+        for header in &mut headers {
+            if header.starts_with("set-cookie: __Host-fpl=") {
+                let value = header["set-cookie: __Host-fpl=".len()..].split(';').next().unwrap().to_owned();
+                assert_eq!(value.len(), 43);
+                *header = header.replace(&value, "VALUE");
+            }
+        }
+        answers[which].push((answer.status, headers, answer.body));
+    }
+    assert!(answers[0].iter().chain(&answers[1]).all(|answer| *answer == answers[0][0]), "all answers are alike");
+    let [known, other] = &mut times;
+    let z = apart(known, other);
+    // This measure sees a quarter of a difference in these very times; else it would not be worth much.
+    let slower: Vec<f64> = known.iter().map(|time| time * 1.25).collect();
+    let seen = apart(&slower, other);
+    println!(
+        "n = {}, status {} and {} bytes each; median {:.3} ms known, {:.3} ms unknown; {z:+.2} standard deviations apart \
+         ({seen:+.2} if known ones took a quarter longer)",
+        2 * EACH,
+        answers[0][0].0,
+        answers[0][0].2.len(),
+        median(known),
+        median(other)
+    );
+    assert!(z.abs() < 4.0, "the times tell who is registered");
+    assert!(seen - z > 4.0, "this run could not have seen a quarter of a difference");
+    // Those who are registered are mailed, and nobody else.
+    let mailed = eventually("all mails", || {
+        let count = std::fs::read_dir(site.server.data.join("mails")).ok()?.count();
+        (count >= EACH).then_some(count)
+    });
+    assert_eq!(mailed, EACH);
+}
+
+#[test]
+fn one_network_may_ask_only_so_often() {
+    let site = Site::start(Options::default().demo());
+    let mut browser = site.browser();
+    let statuses: Vec<u16> =
+        (0..25).map(|at| browser.post("/r/spring", &[("email", &format!("a{at}@home.example"))]).status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 303).count(), 20, "{statuses:?}");
+    let limited = browser.post("/partner", &[("email", "a@home.example")]);
+    assert_eq!(limited.status, 429);
+    assert!(limited.header("retry-after").unwrap().parse::<u64>().unwrap() <= 60);
+    assert!(limited.text().contains("Too many tries came from your network"));
+}
+
+#[test]
+fn a_mail_server_that_is_down_never_shows_who_is_registered() {
+    let options = Options::default().demo();
+    let site = Site::start(
+        options.set("mail.smtp_host", "127.0.0.1").set("mail.smtp_port", "1").set("mail.smtp_security", "none"),
+    );
+    let mut browser = site.browser();
+    let answers: Vec<_> = ["jane@example.com", "nobody@example.com"]
+        .map(|email| {
+            browser.cookies.clear();
+            let answer = browser.post("/r/spring", &[("email", email)]);
+            let page = browser.get("/r/spring/code");
+            let page = page.text();
+            let nonce = page.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+            (answer.status, answer.header("location").map(str::to_owned), page.replace(&nonce, "NONCE"))
+        })
+        .into();
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0].0, 303);
+}
+
+#[test]
+fn forms_come_from_our_pages_and_with_the_sessions_token() {
+    let site = Site::start(Options::default().demo());
+    let mut browser = site.browser();
+    browser.log_in(&site, "/r/spring", "jane@example.com");
+    for path in ["/r/spring/leave", "/partner/leave", "/partner/of/abc123/ads", "/partner/of/abc123/generator"] {
+        let other = browser.send("POST", path, &[("Sec-Fetch-Site", "cross-site")], "name=x");
+        assert_eq!(other.status, 403, "{path}");
+        let without = browser.post(path, &[("name", "x"), ("token", "AAAAAAAAAAAAAAAAAAAAAA")]);
+        assert_eq!(without.status, 403, "{path}");
+        assert!(without.text().contains("open for too long"), "{path}");
+    }
+    let token = browser.token("/partner/of/abc123");
+    let made = browser.post("/partner/of/abc123/ads", &[("token", &token), ("name", "Summer banner")]);
+    assert_eq!((made.status, made.header("location")), (303, Some("/partner/of/abc123/ads?made")));
+    // The token of another session is none.
+    let mut second = site.browser();
+    second.cookies.clear();
+    let answer = second.post("/partner/of/abc123/ads", &[("token", &token), ("name", "x")]);
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/partner")), "nobody is logged in there");
+}
+
+#[test]
+fn nobody_opens_what_is_somebody_elses() {
+    let site = Site::start(Options::default().demo());
+    site.put("/v1/partners/rival", json!({"email": "rival@home.example", "programs": ["spring"]}));
+    let mut browser = site.browser();
+    browser.log_in(&site, "/partner", "rival@home.example");
+    for end in ["", "/partners", "/ads", "/generator", "/stats", "/rewards", "/promote"] {
+        assert_eq!(browser.get(&format!("/partner/of/rival{end}")).status, 200, "{end}");
+        assert_eq!(browser.get(&format!("/partner/of/abc123{end}")).status, 404, "{end}");
+        assert_eq!(site.browser().get(&format!("/partner/of/rival{end}")).status, 303, "{end}");
+    }
+    // Neither by another's ad, nor for somebody who is not below.
+    let generated = browser.get("/partner/of/rival/generator?who=abc123&link=haircare");
+    assert_eq!(generated.status, 422);
+    let generated = browser.get("/partner/of/rival/generator?who=rival&link=haircare&ad=abc123%2Fwebsite2");
+    assert_eq!(generated.status, 422);
+    // Another browser cannot use the cookie.
+    let (name, value) = browser.cookies[0].clone();
+    let mut thief = site.browser();
+    let cookie = format!("{name}={value}");
+    let headers = [("Host", "localhost"), ("User-Agent", "another browser"), ("Cookie", cookie.as_str())];
+    assert_eq!(thief.client.send("GET", "/partner/of/rival", &headers, b"").unwrap().status, 303);
+}
+
+#[test]
+fn a_page_without_https_says_that_logging_in_needs_it() {
+    let site = Site::start(Options::default().demo());
+    let headers = [
+        ("Host", "shop.example"),
+        ("User-Agent", BROWSER),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Sec-Fetch-Site", "same-origin"),
+    ];
+    let mut client = Client::connect(site.server.edge).unwrap();
+    let answer = client.send("POST", "/r/spring", &headers, b"email=jane%40example.com").unwrap();
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("Open this page with https"));
+}
+
+#[test]
+fn whatever_people_write_comes_out_as_text() {
+    let site = Site::start(Options::default().demo());
+    let mut browser = site.browser();
+    browser.log_in(&site, "/r/spring", "jane@example.com");
+    for (at, text) in NAUGHTY.iter().enumerate() {
+        site.put("/v1/programs/spring", json!({"name": text}));
+        site.put(
+            "/v1/partners/abc123",
+            json!({"name": text, "first_name": text, "email": "jane@example.com", "programs": ["spring"]}),
+        );
+        site.put("/v1/partners/child", json!({"name": text, "parent": "abc123", "programs": ["spring"]}));
+        site.put("/v1/links/haircare", json!({"name": text, "address": "https://shop.example/haircare"}));
+        site.put("/v1/partners/abc123/ads/website2", json!({"name": text, "description": text, "media_type": text}));
+        let design = json!({
+            "logo_text": text, "texts": {"en": {"greeting": text, "share_intro": text, "footer": text}},
+            "blocks": {"stats": {"before": [{"kind": "text", "text": text}], "after": [{"kind": "button", "text": text, "address": "https://shop.example/"}]}},
+            "promotions": [{"kind": "mail", "subject": text, "text": text}],
+        });
+        // Braces are placeholders there, and an unknown one is told.
+        if !text.contains('{') {
+            site.put("/v1/programs/spring/page", design);
+        }
+        let mut seen = 0;
+        for path in [
+            "/r/spring",
+            "/partner/of/abc123",
+            "/partner/of/abc123/partners",
+            "/partner/of/abc123/ads",
+            "/partner/of/abc123/generator?who=child&link=haircare",
+            "/partner/of/abc123/stats",
+            "/partner/of/abc123/rewards",
+            "/partner/of/abc123/promote",
+        ] {
+            let page = browser.get(path);
+            assert_eq!(page.status, 200, "{path}: {text}");
+            seen += usize::from(check_markup(path, &page.text(), text));
+        }
+        assert!(seen >= 6, "{at}: {text} is hardly shown");
+        // What was typed comes back with the form.
+        let token = browser.token("/partner/of/abc123/ads");
+        let fields =
+            [("token", token.as_str()), ("name", ""), ("description", text), ("media_type", text), ("code", text)];
+        let page = browser.post("/partner/of/abc123/ads", &fields);
+        assert_eq!(page.status, 422);
+        assert!(check_markup("ads", &page.text(), text), "{text}");
+    }
+}
+
+/// Whether a text stands on a page; it never does as markup.
+fn check_markup(path: &str, page: &str, text: &str) -> bool {
+    let nonce = page.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap();
+    for (at, _) in page.match_indices("<script") {
+        assert!(
+            page[at..].starts_with("<script src=\"/assets/pages-") && page[at..at + 120].contains(nonce),
+            "{path}: {text}"
+        );
+    }
+    for part in ["<svg onload", "<img src=x", "onmouseover='", "href=\"javascript", "<a href=\"javascript"] {
+        assert!(!page.contains(part), "{path}: {text}");
+    }
+    let shown = text
+        .replace('&', "&#38;")
+        .replace('<', "&#60;")
+        .replace('>', "&#62;")
+        .replace('"', "&#34;")
+        .replace('\'', "&#39;");
+    page.contains(&shown)
+}
+
+#[test]
+fn pages_that_are_elsewhere_are_pointed_to() {
+    let site =
+        Site::start(Options::default().demo().set("pages.serve", "false").set("pages.url", "https://pages.example"));
+    let mut browser = site.browser();
+    for path in ["/r/spring", "/partner", "/r/spring/code?sent"] {
+        let answer = browser.get(path);
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (307, Some(format!("https://pages.example{path}").as_str()))
+        );
+    }
+    assert_eq!(browser.get("/demo").status, 302, "redirects go on");
+}
+
+#[test]
+fn every_answer_has_its_headers_and_says_what_is_wrong() {
+    let site = Site::start(Options::default().demo());
+    let mut browser = site.browser();
+    for (method, path, status) in [
+        ("GET", "/r/spring", 200),
+        ("GET", "/r/SPRING", 200),
+        ("HEAD", "/r/spring", 200),
+        ("GET", "/r/nothing", 404),
+        ("GET", "/r/spring/nothing", 404),
+        ("GET", "/r/spring/files/none.png", 404),
+        ("GET", "/partner/nothing", 404),
+        ("GET", "/assets/nothing.css", 404),
+        ("POST", "/r/spring", 422),
+        ("PUT", "/r/spring", 405),
+        ("POST", "/r/spring/code", 400),
+    ] {
+        let answer = browser.send(method, path, &[], if method == "POST" { "email=" } else { "" });
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        if status != 405 {
+            let policy = answer.header("content-security-policy").unwrap_or_default();
+            assert!(
+                policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+                "{path}: {policy}"
+            );
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+        }
+    }
+    let page = browser.get("/r/spring").text();
+    let css = page.split("href=\"").find(|part| part.starts_with("/assets/pages-")).unwrap().split('"').next().unwrap();
+    let answer = browser.get(css);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=31536000, immutable"));
+    let large = format!("email={}", "a".repeat(40_000));
+    assert_eq!(browser.send("POST", "/r/spring", &[], &large).status, 413);
+    let german = browser.send("GET", "/r/nothing", &[("Accept-Language", "de-AT,de;q=0.9")], "");
+    assert!(german.text().contains("<html lang=\"de\">") && german.text().contains("Hier ist kein Programm"));
+}
+
+#[test]
+fn a_design_that_is_wrong_is_told_field_by_field() {
+    let site = Site::start(Options::default().demo());
+    let put = |body: Value| api(site.server.control, &site.server.token(), "PUT", "/v1/programs/spring/page", &body);
+    let answer = put(
+        json!({"channels": ["pigeon"], "colours": {"accent": "red"}, "link": "nothing", "texts": {"en": {"slogan": "x"}}}),
+    );
+    assert_eq!(answer.status, 422);
+    let fields: Vec<String> =
+        answer.json()["errors"].as_array().unwrap().iter().map(|e| e["field"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(fields, ["channels[0]", "colours.accent", "texts.en.slogan", "link"]);
+    assert_eq!(put(json!({"colour": "red"})).json()["errors"][0]["field"], "colour");
+    let missing = put(json!({"logo": "logo.png"}));
+    assert!(
+        missing.status == 422 && missing.text().contains("/v1/programs/spring/page/files/logo.png"),
+        "{}",
+        missing.text()
+    );
+    let token = site.server.token();
+    let file = |name: &str, body: &[u8]| {
+        let authorization = format!("Bearer {token}");
+        let headers = [("Authorization", authorization.as_str()), ("Content-Type", "image/png")];
+        let path = format!("/v1/programs/spring/page/files/{name}");
+        Client::connect(site.server.control).unwrap().send("PUT", &path, &headers, body).unwrap()
+    };
+    assert_eq!(file("logo.svg", b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>").status, 415);
+    assert_eq!(file("Logo.png", b"\x89PNG\r\n\x1a\n").status, 422);
+    assert_eq!(file("logo.png", &vec![0; 600_000]).status, 413);
+    assert_eq!(file("logo.png", b"\x89PNG\r\n\x1a\nrest").status, 200);
+    assert_eq!(put(json!({"logo": "logo.png"})).status, 201);
+    let shown = site.browser().get("/r/spring/files/logo.png");
+    assert_eq!((shown.status, shown.header("content-type")), (200, Some("image/png")));
+    assert_eq!(shown.header("content-security-policy"), Some("default-src 'none'; sandbox"));
+}
