@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sqlx::{Any, AssertSqlSafe, Transaction, any::AnyRow};
+use sqlx::{AnyConnection, AssertSqlSafe, any::AnyRow};
 
 use super::{
     Catalog, CatalogError, Page,
@@ -59,7 +59,7 @@ impl Caller {
     }
 
     /// Whoever this task works for.
-    pub(super) fn current() -> Caller {
+    pub fn current() -> Caller {
         CALLER.try_with(Clone::clone).unwrap_or_else(|_| Caller::system("fingerpost"))
     }
 }
@@ -172,12 +172,13 @@ impl Writing {
 
     pub(super) async fn write_audit(&mut self) -> Result<(), CatalogError> {
         let deeds = std::mem::take(&mut self.deeds);
-        write(&mut self.tx, self.now, &deeds).await
+        let now = self.now;
+        write(self.tx().await?, now, &deeds).await
     }
 }
 
 /// Writes rows in their order: later ones have greater ids.
-async fn write(tx: &mut Transaction<'static, Any>, now: Millis, deeds: &[(Caller, Deed)]) -> Result<(), CatalogError> {
+async fn write(tx: &mut AnyConnection, now: Millis, deeds: &[(Caller, Deed)]) -> Result<(), CatalogError> {
     for (at, chunk) in deeds.chunks(ROWS).enumerate() {
         let mut row = Binder::default();
         for (number, (caller, deed)) in chunk.iter().enumerate() {
@@ -199,13 +200,13 @@ async fn write(tx: &mut Transaction<'static, Any>, now: Millis, deeds: &[(Caller
         let rows: Vec<String> = (0..chunk.len()).map(values).collect();
         let sql = format!("INSERT INTO audit ({COLUMNS}) VALUES {}", rows.join(", "));
         let persistent = chunk.len() == 1 || chunk.len() == ROWS;
-        sqlx::query_with(AssertSqlSafe(sql), row.arguments).persistent(persistent).execute(&mut **tx).await?;
+        sqlx::query_with(AssertSqlSafe(sql), row.arguments).persistent(persistent).execute(&mut *tx).await?;
     }
     Ok(())
 }
 
 /// Writes one row into a transaction that changes no items.
-pub(super) async fn note(tx: &mut Transaction<'static, Any>, now: Millis, deed: Deed) -> Result<(), CatalogError> {
+pub(super) async fn note(tx: &mut AnyConnection, now: Millis, deed: Deed) -> Result<(), CatalogError> {
     write(tx, now, &[(Caller::current(), deed)]).await
 }
 

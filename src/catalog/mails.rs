@@ -4,7 +4,7 @@
 //! A mail belongs to one process at a time, by a lease, as an endpoint of webhooks does. What was sent or given up is kept
 //! for a time (`retention.mails`).
 
-use sqlx::{Any, Row, Transaction};
+use sqlx::{AnyConnection, Row};
 
 use super::{Catalog, CatalogError, entity::RowReader, write::Writing};
 use crate::core::{id::EventId, time::Millis};
@@ -55,7 +55,7 @@ pub(super) const SILENT: &str = "silent";
 
 /// Puts a mail into the queue. It leaves when the transaction is committed, and not before `due`. Returns its id.
 pub(super) async fn insert(
-    tx: &mut Transaction<'static, Any>,
+    tx: &mut AnyConnection,
     mail: &NewMail,
     state: &str,
     now: Millis,
@@ -77,7 +77,7 @@ pub(super) async fn insert(
     .bind(now.0)
     .bind(due.0)
     .bind(done)
-    .execute(&mut **tx)
+    .execute(tx)
     .await?;
     Ok(id)
 }
@@ -85,7 +85,8 @@ pub(super) async fn insert(
 impl Writing {
     /// The mail leaves when this transaction is committed, and only then. Returns its id.
     pub(super) async fn mail(&mut self, mail: &NewMail) -> Result<String, CatalogError> {
-        insert(&mut self.tx, mail, "waiting", self.now, self.now).await
+        let now = self.now;
+        insert(self.tx().await?, mail, "waiting", now, now).await
     }
 }
 

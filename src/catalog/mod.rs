@@ -22,7 +22,7 @@
 //! |---|---|
 //! | `fields` `entity` `program` `link` `partner` `ad` `share_link` | what an item is, and how it is checked |
 //! | `sheet` | items as lines of CSV |
-//! | `write` `references` `bulk` | the one writer |
+//! | `write` `trip` `references` `bulk` | the one writer |
 //! | `read` | one, a page, all |
 //! | `record` | people, what is told about them, and what followed |
 //! | `inbound` `uploads` | doors for webhooks of others; files of facts that are worked off |
@@ -38,7 +38,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock, atomic::AtomicBool},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use sqlx::{
@@ -88,6 +91,7 @@ mod share_link;
 pub mod sheet;
 mod snapshot;
 mod token;
+mod trip;
 pub mod uploads;
 mod vendor;
 pub mod webhooks;
@@ -139,6 +143,8 @@ struct Shared {
     node: OnceLock<String>,
     /// Facts that share a transaction.
     turn: Turn,
+    /// Recordings that have begun.
+    begun: AtomicU64,
     /// Held by who asks whether the database is there.
     asking: Mutex<()>,
     clock: Clock,
@@ -161,6 +167,7 @@ impl Catalog {
             AnyPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(CATALOG_BUSY_TIMEOUT)
+                .test_before_acquire(vendor.can_be_lost())
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
                         connection.execute(settings).await?;
@@ -184,6 +191,7 @@ impl Catalog {
             data: data.map(Path::to_path_buf),
             node: OnceLock::new(),
             turn: Turn::default(),
+            begun: AtomicU64::new(0),
             asking: Mutex::new(()),
             clock,
         };

@@ -16,11 +16,7 @@ use prost::Message;
 use sqlx::{AssertSqlSafe, Row as _, any::AnyRow};
 use tokio::sync::watch;
 
-use super::{
-    Catalog, CatalogError, Mistake, Shared,
-    entity::{Binder, RowReader},
-    write::Writing,
-};
+use super::{Catalog, CatalogError, Mistake, Shared, entity::RowReader, trip::statement, write::Writing};
 use crate::{
     core::{event::Event, limits::RECORD_PAYLOAD_MAX_BYTES, time::Millis},
     io::node,
@@ -119,7 +115,7 @@ impl Writing {
 
     /// Locks the outbox: from here to the end nobody else writes there.
     pub(super) async fn lock_outbox(&mut self) -> Result<(), CatalogError> {
-        sqlx::query("UPDATE outbox_head SET next = next WHERE one = 1").execute(&mut *self.tx).await?;
+        sqlx::query("UPDATE outbox_head SET next = next WHERE one = 1").execute(self.tx().await?).await?;
         Ok(())
     }
 
@@ -137,23 +133,18 @@ impl Writing {
 
     async fn write_entries(&mut self, entries: &[Entry]) -> Result<(), CatalogError> {
         let sql = "UPDATE outbox_head SET next = next + $1 WHERE one = 1 RETURNING next";
-        let next: i64 = sqlx::query(sql).bind(entries.len() as i64).fetch_one(&mut *self.tx).await?.try_get(0)?;
-        let mut row = Binder::default();
-        row.integer(next - entries.len() as i64);
-        row.text(self.shared.node()?);
-        row.integer(self.now.0);
+        let next: i64 = sqlx::query(sql).bind(entries.len() as i64).fetch_one(self.tx().await?).await?.try_get(0)?;
+        let mut write = statement(insert_sql(entries.len()))
+            .bind(next - entries.len() as i64)
+            .bind(self.shared.node()?)
+            .bind(self.now.0);
         for entry in entries {
-            row.text(entry.kind);
-            row.text(&entry.program);
-            row.text(&entry.body);
             let event = entry.event.as_ref().map(|event| BASE64.encode(&event.encode_to_vec()));
-            row.optional_text(event.as_deref());
+            write = write.bind(entry.kind).bind(&*entry.program).bind(&*entry.body).bind(event);
         }
         let persistent = entries.len() == 1 || entries.len() == self.rows_max;
-        sqlx::query_with(AssertSqlSafe(insert_sql(entries.len())), row.arguments)
-            .persistent(persistent)
-            .execute(&mut *self.tx)
-            .await?;
+        let write = if persistent { write } else { write.once() };
+        write.done(self, Vec::new()).await?;
         self.told = Some(next - 1);
         Ok(())
     }
@@ -253,7 +244,7 @@ impl Catalog {
         let sql = "INSERT INTO outbox_positions (node, consumer, seq) VALUES ($1, $2, $3) ON CONFLICT (node, consumer) \
                    DO UPDATE SET seq = excluded.seq WHERE outbox_positions.seq < excluded.seq";
         let query = sqlx::query(sql).bind(node.to_owned()).bind(consumer.to_owned()).bind(number(seq));
-        query.execute(&mut *writing.tx).await?;
+        query.execute(writing.tx().await?).await?;
         writing.commit().await
     }
 
@@ -261,7 +252,7 @@ impl Catalog {
     pub async fn outbox_forget(&self, node: &str, consumer: &str) -> Result<(), CatalogError> {
         let mut writing = Writing::begin_facts(self).await?;
         let query = sqlx::query("DELETE FROM outbox_positions WHERE node = $1 AND consumer = $2");
-        query.bind(node.to_owned()).bind(consumer.to_owned()).execute(&mut *writing.tx).await?;
+        query.bind(node.to_owned()).bind(consumer.to_owned()).execute(writing.tx().await?).await?;
         writing.commit().await
     }
 
@@ -270,7 +261,7 @@ impl Catalog {
     pub async fn outbox_purge(&self, before: Millis, limit: u32) -> Result<u64, CatalogError> {
         let mut writing = Writing::begin_facts(self).await?;
         let query = sqlx::query(PURGE).bind(before.0).bind(ALL_NODES).bind(JOURNAL).bind(i64::from(limit));
-        let deleted = query.execute(&mut *writing.tx).await?.rows_affected();
+        let deleted = query.execute(writing.tx().await?).await?.rows_affected();
         writing.commit().await?;
         Ok(deleted)
     }

@@ -75,7 +75,7 @@ impl Writing {
             .flat_map(|key| key.split('/'))
             .fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind(part.to_owned()));
         // Sizes differ from call to call: no use in keeping each statement.
-        let rows = query.persistent(keys.len() == 1).fetch_all(&mut *self.tx).await?;
+        let rows = query.persistent(keys.len() == 1).fetch_all(self.tx().await?).await?;
         rows.iter()
             .map(|row| {
                 let first: String = row.try_get(0)?;
@@ -125,7 +125,7 @@ impl Writing {
         }
         let row = sqlx::query("SELECT parent FROM partners WHERE code = $1")
             .bind(partner.to_owned())
-            .fetch_optional(&mut *self.tx)
+            .fetch_optional(self.tx().await?)
             .await?;
         let parent: Option<String> = row.map(|row| row.try_get(0)).transpose()?.flatten();
         self.known.parents.insert(partner.to_owned(), parent.clone());

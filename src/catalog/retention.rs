@@ -101,7 +101,7 @@ impl Catalog {
         }
         let mut writing = Writing::begin_facts(self).await?;
         let query = sqlx::query(what.statement()).bind(before.0).bind(i64::from(SWEEP_ROWS));
-        let gone = query.execute(&mut *writing.tx).await?.rows_affected();
+        let gone = query.execute(writing.tx().await?).await?.rows_affected();
         writing.commit().await?;
         Ok(gone)
     }
@@ -129,13 +129,13 @@ impl Catalog {
         for contact in old {
             // Somebody may have told of them since.
             let row =
-                sqlx::query(NOTHING).bind(contact.clone()).bind(before.0).fetch_optional(&mut *writing.tx).await?;
+                sqlx::query(NOTHING).bind(contact.clone()).bind(before.0).fetch_optional(writing.tx().await?).await?;
             if row.is_none() {
                 continue;
             }
             let mut contacts = vec![contact.clone()];
             let same = sqlx::query("SELECT id FROM contacts WHERE same_as = $1").bind(contact);
-            for row in same.fetch_all(&mut *writing.tx).await? {
+            for row in same.fetch_all(writing.tx().await?).await? {
                 contacts.push(row.try_get(0)?);
             }
             let terms = Terms { contacts, ..Terms::default() };

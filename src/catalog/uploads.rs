@@ -240,7 +240,7 @@ impl Recording {
         .bind(i64::try_from(step.refused.len()).unwrap_or(i64::MAX))
         .bind(if step.done { UploadState::Done.word() } else { UploadState::Waiting.word() })
         .bind(self.now().0)
-        .execute(&mut *self.writing.tx)
+        .execute(self.writing.tx().await?)
         .await?;
         if changed.rows_affected() == 0 {
             return Ok(false);
@@ -251,7 +251,7 @@ impl Recording {
                 .bind(refused.line)
                 .bind(refused.reason.clone())
                 .bind(serde_json::Value::from(refused.cells.as_slice()).to_string())
-                .execute(&mut *self.writing.tx)
+                .execute(self.writing.tx().await?)
                 .await?;
         }
         Ok(true)

@@ -16,6 +16,7 @@ use super::{
     record::{group::Shares, seen::Seen, sums::Moved},
     references::Known,
     share_link,
+    trip::Trips,
 };
 use crate::core::{
     limits::{CHANGES_KEPT, LOOKUP_CODES},
@@ -53,6 +54,8 @@ pub(super) struct Writing {
     pub(super) shares: Shares,
     pub(super) moved: Moved,
     pub(super) seen: Seen,
+    /// Statements that wait, and answers that are there already.
+    pub(super) trips: Trips,
 }
 
 impl Writing {
@@ -68,6 +71,16 @@ impl Writing {
     pub(super) async fn begin_facts(catalog: &Catalog) -> Result<Writing, CatalogError> {
         let mut writing = Writing::over(catalog.writing().await?, catalog)?;
         writing.lock_outbox().await?;
+        Ok(writing)
+    }
+
+    /// The same for facts that share it, with the savepoint of the first one.
+    pub(super) async fn begin_shared(catalog: &Catalog) -> Result<Writing, CatalogError> {
+        let mut writing = Writing::over(catalog.writing().await?, catalog)?;
+        writing.shares.is_shared = true;
+        // One trip: see `trip`.
+        let sql = "UPDATE outbox_head SET next = next WHERE one = 1; SAVEPOINT fact";
+        sqlx::raw_sql(sql).execute(&mut *writing.tx).await?;
         Ok(writing)
     }
 
@@ -90,6 +103,7 @@ impl Writing {
             shares: Shares::default(),
             moved: Moved::default(),
             seen: Seen::default(),
+            trips: Trips::default(),
             caller: Caller::current(),
             deeds: Vec::new(),
         })
@@ -101,7 +115,7 @@ impl Writing {
             return Ok(next);
         }
         let sql = "UPDATE feed SET next = next WHERE one = 1 RETURNING next";
-        let next = sqlx::query(sql).fetch_one(&mut *self.tx).await?.try_get(0)?;
+        let next = sqlx::query(sql).fetch_one(self.tx().await?).await?.try_get(0)?;
         self.next = Some(next);
         Ok(next)
     }
@@ -119,7 +133,7 @@ impl Writing {
             let persistent = chunk.len() == 1 || chunk.len() == self.rows_max;
             sqlx::query_with(AssertSqlSafe(upsert_sql::<T>(chunk.len())), row.arguments)
                 .persistent(persistent)
-                .execute(&mut *self.tx)
+                .execute(self.tx().await?)
                 .await?;
             for item in chunk {
                 self.pending.push((T::KIND, item.key()));
@@ -145,7 +159,7 @@ impl Writing {
             let persistent = chunk.len() == 1 || chunk.len() == self.changes_max;
             sqlx::query_with(AssertSqlSafe(changes_sql(chunk.len())), row.arguments)
                 .persistent(persistent)
-                .execute(&mut *self.tx)
+                .execute(self.tx().await?)
                 .await?;
             self.next = Some(next + chunk.len() as i64);
             self.changed = true;
@@ -159,12 +173,16 @@ impl Writing {
         self.write_outbox(1).await?;
         self.write_audit().await?;
         if let Some(next) = self.next.filter(|_| self.changed) {
-            sqlx::query("UPDATE feed SET next = $1 WHERE one = 1").bind(next).execute(&mut *self.tx).await?;
-            sqlx::query("DELETE FROM changes WHERE seq < $1").bind(next - CHANGES_KEPT).execute(&mut *self.tx).await?;
+            sqlx::query("UPDATE feed SET next = $1 WHERE one = 1").bind(next).execute(self.tx().await?).await?;
+            sqlx::query("DELETE FROM changes WHERE seq < $1")
+                .bind(next - CHANGES_KEPT)
+                .execute(self.tx().await?)
+                .await?;
             if let Some(hint) = self.shared.vendor.hint() {
-                sqlx::query(hint).execute(&mut *self.tx).await?;
+                sqlx::query(hint).execute(self.tx().await?).await?;
             }
         }
+        self.settle_waiting().await?;
         self.tx.commit().await?;
         if self.changed {
             self.shared.committed.notify_one();
@@ -178,6 +196,7 @@ impl Writing {
     /// Forgets what was read: it may have been written in a part of the transaction that was taken back.
     pub(super) fn forget(&mut self) {
         self.seen = Seen::default();
+        self.trips.forget();
     }
 
     pub(super) async fn rollback(self) -> Result<(), CatalogError> {
@@ -187,7 +206,7 @@ impl Writing {
     pub(super) async fn find<T: Entity>(&mut self, key: &[&str]) -> Result<Option<T>, CatalogError> {
         let sql = super::read::select::<T>(&super::read::key_is::<T>());
         let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind((*part).to_owned()));
-        let row = query.fetch_optional(&mut *self.tx).await?;
+        let row = query.fetch_optional(self.tx().await?).await?;
         row.map(|row| T::from_row(&mut RowReader::new(&row))).transpose()
     }
 
@@ -200,7 +219,7 @@ impl Writing {
             .bind(wanted.link.to_string())
             .bind(wanted.partner.to_string())
             .bind(ad_or_none(wanted).to_owned())
-            .fetch_optional(&mut *self.tx)
+            .fetch_optional(self.tx().await?)
             .await?;
         row.map(|row| ShareLink::from_row(&mut RowReader::new(&row))).transpose()
     }
@@ -237,7 +256,7 @@ impl Writing {
         let query = wanted.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, link| {
             query.bind(link.link.to_string()).bind(link.partner.to_string()).bind(ad_or_none(link).to_owned())
         });
-        let rows = query.persistent(wanted.len() == LOOKUP_CODES).fetch_all(&mut *self.tx).await?;
+        let rows = query.persistent(wanted.len() == LOOKUP_CODES).fetch_all(self.tx().await?).await?;
         rows.iter().map(|row| Ok([row.try_get(0)?, row.try_get(1)?, row.try_get(2)?])).collect()
     }
 
@@ -256,7 +275,7 @@ impl Writing {
         self.audit(Deed::new("delete", T::KIND.word(), key.join("/")).with(changes));
         let sql = format!("DELETE FROM {} WHERE {}", T::KIND.table(), super::read::key_is::<T>());
         let query = key.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, part| query.bind((*part).to_owned()));
-        query.execute(&mut *self.tx).await?;
+        query.execute(self.tx().await?).await?;
         self.pending.push((T::KIND, key.join("/")));
         self.write_changes(self.changes_max).await
     }
@@ -264,7 +283,7 @@ impl Writing {
     /// The first column of the rows that `condition` (over `$1`, `$2`) finds.
     async fn keys(&mut self, sql: &'static str, parts: &[&str], limit: i64) -> Result<Vec<String>, CatalogError> {
         let query = parts.iter().fold(sqlx::query(sql), |query, part| query.bind((*part).to_owned()));
-        let rows = query.bind(limit).fetch_all(&mut *self.tx).await?;
+        let rows = query.bind(limit).fetch_all(self.tx().await?).await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 

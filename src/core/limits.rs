@@ -104,6 +104,10 @@ pub const PLAN_REFERRALS_MAX: u64 = 200_000;
 pub const FOLLOW_BATCH: usize = 25;
 /// Rewards of one rule that are gone through in one transaction of the background.
 pub const FOLLOW_LEDGER_ROWS: u32 = 1_000;
+/// The background rests so many times as long as its last transaction took, where others recorded facts meanwhile, and at most so long.
+pub const BACKGROUND_REST_TIMES: u32 = 9;
+/// The same.
+pub const BACKGROUND_REST_MAX: Duration = Duration::from_secs(1);
 /// How often the background looks for changed terms that other processes wrote.
 pub const FOLLOW_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the event store is asked for the clicks of all partners, and how far back.

@@ -59,11 +59,13 @@ pub(super) fn beginning(code: &Code, digest: String, started_at: Millis) -> Foll
 impl Desk {
     /// Gives addresses from before there was review what they are compared by. Then it has nothing to do.
     pub async fn fill_normal_mails(&self) -> Result<(), DeskError> {
+        let mut pace = self.catalog.pace();
         loop {
             let mut record = self.catalog.record().await?;
             let filled = record.fill_normal_mails(MAILS).await?;
             notice::settle(&mut record).await?;
             record.commit().await?;
+            pace.rest().await;
             if filled < MAILS as usize {
                 return Ok(());
             }
@@ -72,6 +74,7 @@ impl Desk {
 
     /// Computes anew what follows for all who wait for it.
     pub async fn follow_due(&self) -> Result<(), DeskError> {
+        let mut pace = self.catalog.pace();
         while self.catalog.has_follow_due().await? {
             let mut record = self.catalog.record().await?;
             for contact in record.take_follow_due(FOLLOW_BATCH).await? {
@@ -79,6 +82,7 @@ impl Desk {
             }
             notice::settle(&mut record).await?;
             record.commit().await?;
+            pace.rest().await;
         }
         Ok(())
     }
@@ -146,10 +150,12 @@ impl Desk {
         let changed = plan.referrals.iter().filter(|planned| planned.is_change());
         let changed: Vec<ContactId> = changed.map(|planned| planned.before.contact).collect();
         row.total = row.done + changed.len() as u64;
+        let mut pace = self.catalog.pace();
         for contacts in changed.chunks(FOLLOW_BATCH) {
             if !self.follow_some(row, contacts, Some(&plan.hints)).await? {
                 return Ok(false);
             }
+            pace.rest().await;
         }
         self.follow_ledgers(row).await
     }
@@ -157,6 +163,7 @@ impl Desk {
     /// All people of a program, one after the other.
     async fn follow_each(&self, row: &mut Following, count: u64) -> Result<bool, DeskError> {
         row.total = count;
+        let mut pace = self.catalog.pace();
         loop {
             let contacts = self.catalog.contacts_of(&row.program, &row.behind, FOLLOW_BATCH).await?;
             let Some(last) = contacts.last() else { return self.follow_ledgers(row).await };
@@ -164,6 +171,7 @@ impl Desk {
             if !self.follow_some(row, &contacts, None).await? {
                 return Ok(false);
             }
+            pace.rest().await;
         }
     }
 
@@ -192,6 +200,7 @@ impl Desk {
     /// Goes through the ledgers of all rules, in short transactions.
     async fn follow_ledgers(&self, row: &Following) -> Result<bool, DeskError> {
         let Some(first) = self.program(&row.program, Some(&row.digest)).await? else { return Ok(false) };
+        let mut pace = self.catalog.pace();
         for rule in &first.rewards {
             let mut place = Some((LONG_AGO, FactId([0; 16])));
             while let Some(from) = place {
@@ -203,6 +212,7 @@ impl Desk {
                 place = go_through(&mut record, &program, rule, (None, None), from, Some(FOLLOW_LEDGER_ROWS)).await?;
                 notice::settle(&mut record).await?;
                 record.commit().await?;
+                pace.rest().await;
             }
         }
         Ok(true)

@@ -17,6 +17,7 @@ use super::{
     once::{Once, answered, finish},
     rejudge::{rejudge, settle},
     told::{STANDING_API, Sum, ToldConversion, ToldLead, ToldRefund, Whose},
+    whole::to_the_end,
 };
 use crate::{
     catalog::{
@@ -28,6 +29,7 @@ use crate::{
         },
     },
     core::{
+        code::Code,
         event::Kind,
         fact::{self, FactId},
         id::EventId,
@@ -107,6 +109,11 @@ impl Desk {
     }
 
     pub async fn lead(&self, told: &ToldLead, once: Option<&Once>) -> Result<Answer, DeskError> {
+        let (desk, told, once) = (self.clone(), told.clone(), once.cloned());
+        to_the_end(async move { desk.lead_whole(&told, once.as_ref()).await }).await
+    }
+
+    async fn lead_whole(&self, told: &ToldLead, once: Option<&Once>) -> Result<Answer, DeskError> {
         // Before the record is locked: nobody else waits for the event store.
         let asked = self.ask_history(told).await?;
         let mut record = self.catalog.record().await?;
@@ -119,14 +126,17 @@ impl Desk {
     }
 
     pub(super) async fn take_lead(&self, record: &mut Recording, told: &ToldLead) -> Result<LeadAnswer, DeskError> {
+        let at = told.at.unwrap_or_else(|| record.now());
+        let Evidence { click, visitor, candidates } = Evidence::of(told, &self.keys.load(), self.clock.now(), at);
+        let names: Vec<(Known, &str)> = told.person.keys().collect();
+        let partners: Vec<Code> = candidates.iter().map(|candidate| candidate.partner.clone()).collect();
+        record.foresee_names(&names, None, Some(&told.program), &partners).await?;
         let Some(program) = record.program(&told.program).await? else {
             return Err(DeskError::mistake("program", format!("there is no program `{}`", told.program)));
         };
         if let Some(known) = known_lead(record, told).await? {
             return Ok(known);
         }
-        let at = told.at.unwrap_or_else(|| record.now());
-        let Evidence { click, visitor, candidates } = Evidence::of(told, &self.keys.load(), self.clock.now(), at);
         let decision = judge(record, &program, candidates, at).await?;
         let (contact, _) = record.contact(&told.person).await?;
         if let Some(visitor) = visitor {
@@ -144,13 +154,8 @@ impl Desk {
             at,
         };
         let lead = record.lead(&row).await?;
-        let names: Vec<(Known, &str)> =
-            [(Known::Email, told.person.email.as_deref()), (Known::External, told.person.external.as_deref())]
-                .into_iter()
-                .filter_map(|(kind, value)| Some((kind, value?)))
-                .collect();
         record.match_conversions(contact, &names).await?;
-        let others = rematch(record, &names, click).await?;
+        let others = rematch(record, (contact, row.credited.as_ref()), &names, click).await?;
         // What the person's visitors did may say more than what came with the lead.
         let mut rejudged = rejudge(record, contact).await?;
         let decision = rejudged.told.remove(&lead).unwrap_or(decision);
@@ -172,6 +177,11 @@ impl Desk {
     }
 
     pub async fn convert(&self, told: &ToldConversion, once: Option<&Once>) -> Result<Answer, DeskError> {
+        let (desk, told, once) = (self.clone(), told.clone(), once.cloned());
+        to_the_end(async move { desk.convert_whole(&told, once.as_ref()).await }).await
+    }
+
+    async fn convert_whole(&self, told: &ToldConversion, once: Option<&Once>) -> Result<Answer, DeskError> {
         let mut record = self.catalog.record().await?;
         if let Some(answer) = answered(&mut record, once).await? {
             return Ok(answer);
@@ -185,6 +195,12 @@ impl Desk {
         record: &mut Recording,
         told: &ToldConversion,
     ) -> Result<FactAnswer, DeskError> {
+        let key = match &told.whose {
+            Whose::Email(email) => Some((Known::Email, email.as_str())),
+            Whose::External(id) => Some((Known::External, id.as_str())),
+            _ => None,
+        };
+        record.foresee_names(key.as_slice(), told.invoice.as_deref(), told.program.as_ref(), &[]).await?;
         if let Some(program) = &told.program
             && record.program(program).await?.is_none()
         {
@@ -260,6 +276,11 @@ impl Desk {
     }
 
     pub async fn refund(&self, told: &ToldRefund, once: Option<&Once>) -> Result<Answer, DeskError> {
+        let (desk, told, once) = (self.clone(), told.clone(), once.cloned());
+        to_the_end(async move { desk.refund_whole(&told, once.as_ref()).await }).await
+    }
+
+    async fn refund_whole(&self, told: &ToldRefund, once: Option<&Once>) -> Result<Answer, DeskError> {
         let mut record = self.catalog.record().await?;
         if let Some(answer) = answered(&mut record, once).await? {
             return Ok(answer);

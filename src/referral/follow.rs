@@ -51,6 +51,8 @@ pub(super) async fn follow_one(
     hints: Option<&Hints>,
 ) -> Result<BTreeSet<ContactId>, CatalogError> {
     let mut concerned = BTreeSet::new();
+    record.foresee(contact).await?;
+    let mut rewards = record.rewards_of_person(contact).await?;
     for code in record.programs_of(contact).await? {
         let Some(program) = record.program(&code).await? else { continue };
         let case = record.case(contact, &code).await?;
@@ -66,7 +68,8 @@ pub(super) async fn follow_one(
         let row = referral_row((contact, id), &program, &followed, &judged);
         if let Some(referral) = put_referral(record, row, old).await? {
             let hints = hints.filter(|hints| hints.program == program.code);
-            put_rewards(record, &program, &referral, followed.earned, hints).await?;
+            let rewards = rewards.extract_if(.., |row| row.referral == referral.id).collect();
+            put_rewards(record, &program, (&referral, rewards), followed.earned, hints).await?;
         }
         if record.has_united() {
             concerned.extend(review::related(&world, contact, &case, &program.review));
@@ -112,7 +115,7 @@ async fn is_news(
     (neighbour, signals): (ContactId, &BTreeSet<Signal>),
     program: &Program,
 ) -> Result<bool, CatalogError> {
-    for referral in record.referrals_of(neighbour).await? {
+    for referral in record.referrals_of(neighbour).await?.into_values() {
         let has = |signal: Signal| referral.reasons.iter().any(|reason| reason.signal == signal);
         for signal in signals.iter().filter(|signal| !has(**signal)) {
             let is_own = matches!(signal, Signal::SelfPayment | Signal::SelfVisitor);
@@ -204,13 +207,12 @@ async fn put_referral(
 async fn put_rewards(
     record: &mut Recording,
     program: &Program,
-    referral: &ReferralRow,
+    (referral, rewards): (&ReferralRow, Vec<RewardRow>),
     earned: Vec<Earned>,
     hints: Option<&Hints>,
 ) -> Result<(), CatalogError> {
     let parents = record.parents(&referral.partner, program.parent_shares.len()).await?;
-    let mut old: BTreeMap<Key, RewardRow> =
-        record.rewards_of(referral.id).await?.into_iter().map(|row| (reward::key(&row), row)).collect();
+    let mut old: BTreeMap<Key, RewardRow> = rewards.into_iter().map(|row| (reward::key(&row), row)).collect();
     let mut touched: Vec<RewardRow> = Vec::new();
     for earned in earned {
         for mut wanted in shares(program, referral, &parents, &earned) {

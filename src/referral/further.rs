@@ -12,7 +12,10 @@ use crate::{
         CatalogError,
         record::{ContactId, ConversionRow, Known, Name, Recording},
     },
-    core::{fact::FactId, id::EventId},
+    core::{
+        fact::{Credited, FactId},
+        id::EventId,
+    },
 };
 
 /// A keyed hash of what identifies a card or an account: two that are the same can be told to be, and nothing else.
@@ -70,12 +73,14 @@ pub(super) async fn tell_further(
 /// A lead has told more of these names: conversions that were told by several go to whom they belong to now.
 pub(super) async fn rematch(
     record: &mut Recording,
+    (contact, credited): (ContactId, Option<&Credited>),
     names: &[(Known, &str)],
     click: Option<EventId>,
 ) -> Result<BTreeSet<ContactId>, CatalogError> {
-    let click = click.map(|click| click.to_string());
+    let (click_id, click) = (click, click.map(|click| click.to_string()));
     let mut words: Vec<(&str, &str)> = names.iter().map(|(kind, value)| (kind.word(), *value)).collect();
     words.extend(click.as_deref().map(|click| ("click", click)));
+    record.foresee_lead(contact, click_id, &words, credited.map(|credited| &credited.partner)).await?;
     record.rematch(&words).await
 }
 

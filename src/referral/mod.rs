@@ -25,6 +25,7 @@
 //! | `evidence` | what a lead says of who brought the person, and who of them may be credited |
 //! | `rejudge` | what the touches of a contact's visitors say about the leads |
 //! | `clicks` | the event store's clicks: asked for at a lead, followed as they arrive |
+//! | `whole` | a fact that was begun is brought to its end |
 //! | `once` | requests that have their effect once |
 //! | `follow` | what follows, brought into the record |
 //! | `notice` | what is due, told by mail |
@@ -32,7 +33,7 @@
 //! | `dry_run` | what changed terms would do, without doing it |
 //! | `background` | changed terms, and what concerns many, brought to history |
 //!
-//! All but `desk`, `deed`, `further`, `evidence`, `once`, `follow`, `joining`, `notice`, `history`, `rejudge`, `clicks`, `dry_run` and `background` are pure: they take facts, terms and time
+//! All but `desk`, `deed`, `further`, `evidence`, `once`, `whole`, `follow`, `joining`, `notice`, `history`, `rejudge`, `clicks`, `dry_run` and `background` are pure: they take facts, terms and time
 //! as arguments and know no store.
 
 #[cfg(test)]
@@ -66,6 +67,7 @@ mod sums_test;
 mod tests;
 pub mod told;
 pub mod upload;
+mod whole;
 
 pub use background::AskError;
 pub use clicks::{ClickFollower, ClicksError};

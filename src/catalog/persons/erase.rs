@@ -74,14 +74,14 @@ impl Writing {
         let mut row = Binder::default();
         values.iter().for_each(|value| row.text(value));
         let sql = sql.replace("{list}", &places(list, &mut row));
-        let done = sqlx::query_with(AssertSqlSafe(sql), row.arguments).execute(&mut *self.tx).await?;
+        let done = sqlx::query_with(AssertSqlSafe(sql), row.arguments).execute(self.tx().await?).await?;
         Ok(done.rows_affected())
     }
 
     async fn found(&mut self, sql: &str, list: &[String]) -> Result<Vec<sqlx::any::AnyRow>, CatalogError> {
         let mut row = Binder::default();
         let sql = sql.replace("{list}", &places(list, &mut row));
-        Ok(sqlx::query_with(AssertSqlSafe(sql), row.arguments).fetch_all(&mut *self.tx).await?)
+        Ok(sqlx::query_with(AssertSqlSafe(sql), row.arguments).fetch_all(self.tx().await?).await?)
     }
 
     /// By what the person may be named, before any of it is gone.
@@ -131,7 +131,7 @@ impl Writing {
         .bind(serde_json::to_string(terms).unwrap_or_default())
         .bind(self.now.0)
         .bind(self.now.plus(late).0)
-        .execute(&mut *self.tx)
+        .execute(self.tx().await?)
         .await?;
         Ok(())
     }
@@ -145,7 +145,7 @@ impl Writing {
                 .bind(id.to_owned())
                 .bind(row.try_get::<String, _>(0)?)
                 .bind(replacement)
-                .execute(&mut *self.tx)
+                .execute(self.tx().await?)
                 .await?;
         }
         for sql in [
@@ -168,7 +168,7 @@ impl Writing {
                 .bind(row.try_get::<String, _>(0)?)
                 .bind(credited?)
                 .bind(decision?)
-                .execute(&mut *self.tx)
+                .execute(self.tx().await?)
                 .await?;
         }
         let notes = "SELECT DISTINCT note FROM rulings WHERE contact IN ({list}) AND note <> ''";
@@ -243,7 +243,7 @@ impl Writing {
         for email in &terms.emails {
             let sql = "SELECT code FROM programs WHERE lower(notify) LIKE $1 ESCAPE '\\'";
             let pattern = format!("%\"{}\"%", escape_like(email));
-            for row in sqlx::query(sql).bind(pattern).fetch_all(&mut *self.tx).await? {
+            for row in sqlx::query(sql).bind(pattern).fetch_all(self.tx().await?).await? {
                 let code: String = row.try_get(0)?;
                 let Some(mut program) = self.find::<Program>(&[&code]).await? else { continue };
                 program.notify.addresses.retain(|address| !terms.emails.contains(&address.to_lowercase()));

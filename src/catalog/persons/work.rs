@@ -156,7 +156,7 @@ impl Catalog {
                 Bound::Text(text) => query.bind(text),
                 Bound::Number(number) => query.bind(number),
             });
-            query.execute(&mut *writing.tx).await?;
+            query.execute(writing.tx().await?).await?;
         }
         let now = writing.now;
         if writing.advance(&erasing, (&place, &position), now, None).await? { writing.commit().await } else { Ok(()) }
@@ -187,7 +187,7 @@ impl Catalog {
                 erasing.terms = Terms::default();
                 sqlx::query("DELETE FROM erasure_visitors WHERE erasure = $1")
                     .bind(erasing.id.clone())
-                    .execute(&mut *writing.tx)
+                    .execute(writing.tx().await?)
                     .await?;
                 let deed = Deed::new("close", "erasure", erasing.id.clone());
                 writing.audit_by(Caller::system("erasure"), deed);
@@ -320,7 +320,7 @@ impl Writing {
         .bind(self.now.0)
         .bind(place.to_owned())
         .bind(position.to_owned())
-        .execute(&mut *self.tx)
+        .execute(self.tx().await?)
         .await?;
         Ok(done.rows_affected() > 0)
     }

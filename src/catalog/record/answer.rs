@@ -3,7 +3,10 @@
 
 use sqlx::Row;
 
-use super::{super::CatalogError, ERASED, Recording};
+use super::{
+    super::{CatalogError, trip::statement},
+    ERASED, Recording,
+};
 
 /// An answer as it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +29,10 @@ pub enum Answered {
 impl Recording {
     /// What was answered under this key of a scope; `digest` is that of the request.
     pub async fn answered(&mut self, scope: &str, key: &str, digest: &str) -> Result<Answered, CatalogError> {
-        let row = sqlx::query("SELECT digest, status, body FROM answers WHERE scope = $1 AND token = $2")
+        let row = statement("SELECT digest, status, body FROM answers WHERE scope = $1 AND token = $2")
             .bind(scope.to_owned())
             .bind(key.to_owned())
-            .fetch_optional(&mut *self.writing.tx)
+            .first(&mut self.writing)
             .await?;
         let Some(row) = row else { return Ok(Answered::No) };
         let (known, status): (&str, i64) = (row.try_get(0)?, row.try_get(1)?);
@@ -44,15 +47,14 @@ impl Recording {
         digest: &str,
         answer: &Answer,
     ) -> Result<(), CatalogError> {
-        sqlx::query("INSERT INTO answers (scope, token, digest, status, body, at_ms) VALUES ($1, $2, $3, $4, $5, $6)")
+        statement("INSERT INTO answers (scope, token, digest, status, body, at_ms) VALUES ($1, $2, $3, $4, $5, $6)")
             .bind(scope.to_owned())
             .bind(key.to_owned())
             .bind(digest.to_owned())
             .bind(i64::from(answer.status))
             .bind(answer.body.clone())
             .bind(self.now().0)
-            .execute(&mut *self.writing.tx)
-            .await?;
+            .later(&mut self.writing);
         Ok(())
     }
 }

@@ -3,9 +3,15 @@
 //! older one's.
 
 use serde::Serialize;
-use sqlx::{AssertSqlSafe, Row, any::AnyRow};
+use sqlx::{Row, any::AnyRow};
 
-use super::{super::CatalogError, Recording};
+use super::{
+    super::{
+        CatalogError,
+        trip::{Statement, statement},
+    },
+    Recording,
+};
 use crate::core::{fact::FactId, mail, time::Millis};
 
 /// A contact's id.
@@ -39,7 +45,7 @@ pub struct Person {
 }
 
 impl Person {
-    fn keys(&self) -> impl Iterator<Item = (Known, &str)> {
+    pub fn keys(&self) -> impl Iterator<Item = (Known, &str)> {
         let email = self.email.as_deref().map(|value| (Known::Email, value));
         email.into_iter().chain(self.external.as_deref().map(|value| (Known::External, value)))
     }
@@ -76,6 +82,16 @@ pub(super) fn from_row(row: &AnyRow) -> Result<Contact, CatalogError> {
     })
 }
 
+/// When a contact was made, and who it is.
+pub(super) fn known(kind: Known, value: &str) -> Statement {
+    statement(
+        "SELECT c.id, c.created_at FROM contact_keys AS k JOIN contacts AS c ON c.id = k.contact \
+         WHERE k.kind = $1 AND k.value = $2",
+    )
+    .bind(kind.word())
+    .bind(value)
+}
+
 impl Recording {
     /// The contact that this person is, made where nobody knows them; and whether they were known. Names that are told
     /// take the place of none.
@@ -105,14 +121,7 @@ impl Recording {
 
     /// When a contact was made, and who it is.
     async fn known(&mut self, kind: Known, value: &str) -> Result<Option<(i64, ContactId)>, CatalogError> {
-        let row = sqlx::query(
-            "SELECT c.id, c.created_at FROM contact_keys AS k JOIN contacts AS c ON c.id = k.contact \
-             WHERE k.kind = $1 AND k.value = $2",
-        )
-        .bind(kind.word())
-        .bind(value.to_owned())
-        .fetch_optional(&mut *self.writing.tx)
-        .await?;
+        let row = known(kind, value).first(&mut self.writing).await?;
         row.map(|row| Ok((row.try_get(1)?, id(&row, 0)?))).transpose()
     }
 
@@ -123,7 +132,7 @@ impl Recording {
 
     async fn make(&mut self, person: &Person) -> Result<ContactId, CatalogError> {
         let contact = self.fresh_id()?;
-        sqlx::query(
+        statement(
             "INSERT INTO contacts (id, email, external, first_name, last_name, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $6)",
         )
@@ -133,27 +142,25 @@ impl Recording {
         .bind(person.first_name.clone())
         .bind(person.last_name.clone())
         .bind(self.now().0)
-        .execute(&mut *self.writing.tx)
-        .await?;
+        .later(&mut self.writing);
         Ok(contact)
     }
 
     async fn name_keys(&mut self, contact: ContactId, keys: &[(Known, &str)]) -> Result<(), CatalogError> {
         for (kind, value) in keys {
             let normal = (*kind == Known::Email).then(|| mail::normal(value));
-            sqlx::query("INSERT INTO contact_keys (kind, value, contact, normal) VALUES ($1, $2, $3, $4)")
+            statement("INSERT INTO contact_keys (kind, value, contact, normal) VALUES ($1, $2, $3, $4)")
                 .bind(kind.word())
                 .bind((*value).to_owned())
                 .bind(contact.to_string())
                 .bind(normal)
-                .execute(&mut *self.writing.tx)
-                .await?;
+                .later(&mut self.writing);
         }
         Ok(())
     }
 
     async fn name(&mut self, contact: ContactId, person: &Person) -> Result<(), CatalogError> {
-        sqlx::query(
+        statement(
             "UPDATE contacts SET email = COALESCE(email, $2), external = COALESCE(external, $3), \
              first_name = CASE WHEN first_name = '' THEN $4 ELSE first_name END, \
              last_name = CASE WHEN last_name = '' THEN $5 ELSE last_name END, updated_at = $6 \
@@ -165,8 +172,7 @@ impl Recording {
         .bind(person.first_name.clone())
         .bind(person.last_name.clone())
         .bind(self.now().0)
-        .execute(&mut *self.writing.tx)
-        .await?;
+        .later(&mut self.writing);
         Ok(())
     }
 
@@ -176,17 +182,18 @@ impl Recording {
         const FOLDED: &str = "SELECT id FROM referrals WHERE contact = $2 AND program IN \
                               (SELECT program FROM referrals WHERE contact = $1)";
         let issued = format!("SELECT referral FROM rewards WHERE issued_ms IS NOT NULL AND referral IN ({FOLDED})");
-        let folded = sqlx::query(AssertSqlSafe(FOLDED.to_owned()))
+        let folded = statement(FOLDED.to_owned())
             .bind(older.to_string())
             .bind(younger.to_string())
-            .fetch_all(&mut *self.writing.tx)
+            .rows(&mut self.writing)
             .await?;
         self.writing.seen.forget_people();
-        for row in &folded {
+        self.put.clear();
+        for row in folded.iter() {
             self.writing.moved.referrals.insert(id(row, 0)?);
         }
         self.united = true;
-        for statement in [
+        for change in [
             format!("DELETE FROM rewards WHERE referral IN ({FOLDED}) AND issued_ms IS NULL"),
             format!("DELETE FROM referrals WHERE id IN ({FOLDED}) AND id NOT IN ({issued})"),
             format!(
@@ -205,15 +212,11 @@ impl Recording {
             "UPDATE rulings SET contact = $1 WHERE contact = $2".to_owned(),
             "UPDATE contacts SET same_as = $1 WHERE id = $2".to_owned(),
         ] {
-            sqlx::query(AssertSqlSafe(statement))
-                .bind(older.to_string())
-                .bind(younger.to_string())
-                .execute(&mut *self.writing.tx)
-                .await?;
+            statement(change).bind(older.to_string()).bind(younger.to_string()).later(&mut self.writing);
         }
-        let names = sqlx::query(AssertSqlSafe(format!("SELECT {COLUMNS} FROM contacts WHERE id = $1")))
+        let names = statement(format!("SELECT {COLUMNS} FROM contacts WHERE id = $1"))
             .bind(younger.to_string())
-            .fetch_one(&mut *self.writing.tx)
+            .only(&mut self.writing)
             .await?;
         let Contact { email, external_id, first_name, last_name, .. } = from_row(&names)?;
         self.name(older, &Person { email, external: external_id, first_name, last_name }).await

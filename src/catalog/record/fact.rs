@@ -3,13 +3,17 @@
 use sqlx::{Row, any::AnyRow};
 
 use super::{
-    super::CatalogError,
+    super::{
+        CatalogError,
+        trip::{Statement, statement},
+    },
     ERASED, Recording,
     contact::{ContactId, Known, id},
+    person,
 };
 use crate::core::{
     code::Code,
-    fact::{Case, Conversion, Credited, FactId, Lead, Place, Ruling, Verdict},
+    fact::{Conversion, Credited, FactId, Lead, Place, Ruling, Verdict},
     id::EventId,
     money::Money,
     review::Signal,
@@ -92,6 +96,12 @@ pub struct RulingRow {
     pub at: Millis,
 }
 
+/// Whose the conversions are that were told by a click.
+pub(super) fn converted_by(click: EventId) -> Statement {
+    statement("SELECT DISTINCT contact FROM conversions WHERE told_by = 'click' AND told_as = $1")
+        .bind(click.to_string())
+}
+
 impl Recording {
     pub async fn lead(&mut self, lead: &LeadRow) -> Result<FactId, CatalogError> {
         let id = match lead.id {
@@ -99,7 +109,7 @@ impl Recording {
             None => self.fresh_id()?,
         };
         let credited = serde_json::to_string(&lead.credited).unwrap_or_default();
-        sqlx::query(
+        statement(
             "INSERT INTO leads (id, program, contact, click, metadata, credited, decision, network, at_ms, told_ms) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
@@ -113,20 +123,18 @@ impl Recording {
         .bind(lead.network.clone())
         .bind(lead.at.0)
         .bind(self.now().0)
-        .execute(&mut *self.writing.tx)
-        .await?;
+        .later(&mut self.writing);
         Ok(id)
     }
 
     /// Conversions that waited for this person are theirs now.
     pub async fn match_conversions(&mut self, contact: ContactId, names: &[(Known, &str)]) -> Result<(), CatalogError> {
         for (kind, value) in names {
-            sqlx::query("UPDATE conversions SET contact = $1 WHERE contact IS NULL AND told_by = $2 AND told_as = $3")
+            statement("UPDATE conversions SET contact = $1 WHERE contact IS NULL AND told_by = $2 AND told_as = $3")
                 .bind(contact.to_string())
                 .bind(kind.word())
                 .bind((*value).to_owned())
-                .execute(&mut *self.writing.tx)
-                .await?;
+                .later(&mut self.writing);
         }
         Ok(())
     }
@@ -134,22 +142,18 @@ impl Recording {
     /// Conversions that were told by a click belong to the earliest lead that came with it. Gives whose they were before,
     /// where that was somebody else.
     pub async fn match_click(&mut self, click: EventId) -> Result<Vec<ContactId>, CatalogError> {
-        let whose = sqlx::query("SELECT DISTINCT contact FROM conversions WHERE told_by = 'click' AND told_as = $1")
-            .bind(click.to_string())
-            .fetch_all(&mut *self.writing.tx)
-            .await?;
+        let whose = converted_by(click).rows(&mut self.writing).await?;
         // Most leads come before any conversion.
         if whose.is_empty() {
             return Ok(Vec::new());
         }
         let Some(owner) = self.contact_of_click(click).await? else { return Ok(Vec::new()) };
-        sqlx::query("UPDATE conversions SET contact = $2 WHERE told_by = 'click' AND told_as = $1")
+        statement("UPDATE conversions SET contact = $2 WHERE told_by = 'click' AND told_as = $1")
             .bind(click.to_string())
             .bind(owner.to_string())
-            .execute(&mut *self.writing.tx)
-            .await?;
+            .later(&mut self.writing);
         let mut concerned = vec![owner];
-        for row in &whose {
+        for row in whose.iter() {
             if row.try_get::<Option<&str>, _>(0)?.is_some() {
                 concerned.push(id(row, 0)?);
             }
@@ -163,9 +167,9 @@ impl Recording {
 
     /// Whose lead came with this click, the earliest one's; else whose browser it was.
     pub async fn contact_of_click(&mut self, click: EventId) -> Result<Option<ContactId>, CatalogError> {
-        let row = sqlx::query("SELECT contact FROM leads WHERE click = $1 ORDER BY at_ms, id LIMIT 1")
+        let row = statement("SELECT contact FROM leads WHERE click = $1 ORDER BY at_ms, id LIMIT 1")
             .bind(click.to_string())
-            .fetch_optional(&mut *self.writing.tx)
+            .first(&mut self.writing)
             .await?;
         match row {
             Some(row) => id(&row, 0).map(Some),
@@ -175,10 +179,11 @@ impl Recording {
 
     pub async fn conversion(&mut self, told: &ConversionRow) -> Result<Told, CatalogError> {
         let id = self.fresh_id()?;
-        let written = sqlx::query(
+        let written = statement(
             "INSERT INTO conversions (id, invoice, contact, told_by, told_as, program, event, amount, currency, source, \
              digest, at_ms, told_ms, payment, standing) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (invoice) DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (invoice) DO NOTHING \
+             RETURNING id",
         )
         .bind(id.to_string())
         .bind(told.invoice.clone())
@@ -194,13 +199,12 @@ impl Recording {
         .bind(told.at.0)
         .bind(self.now().0)
         .bind(told.payment.clone())
-        .bind(told.standing)
-        .execute(&mut *self.writing.tx)
-        .await?;
-        if written.rows_affected() == 0 {
-            let row = sqlx::query("SELECT id, digest FROM conversions WHERE invoice = $1")
+        .bind(told.standing);
+        let behind = told.contact.map(person::questions).unwrap_or_default();
+        if written.done(&mut self.writing, behind).await?.is_empty() {
+            let row = statement("SELECT id, digest FROM conversions WHERE invoice = $1")
                 .bind(told.invoice.clone())
-                .fetch_one(&mut *self.writing.tx)
+                .only(&mut self.writing)
                 .await?;
             return again(&row, &told.digest);
         }
@@ -208,33 +212,30 @@ impl Recording {
     }
 
     pub async fn refund(&mut self, told: &RefundRow) -> Result<Told, CatalogError> {
-        let row = sqlx::query("SELECT id, digest FROM refunds WHERE id = $1")
+        let row = statement("SELECT id, digest FROM refunds WHERE id = $1")
             .bind(told.id.to_string())
-            .fetch_optional(&mut *self.writing.tx)
+            .first(&mut self.writing)
             .await?;
         if let Some(row) = row {
             return again(&row, &told.digest);
         }
-        sqlx::query(
-            "INSERT INTO refunds (id, invoice, amount, reason, digest, at_ms, told_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(told.id.to_string())
-        .bind(told.invoice.clone())
-        .bind(told.amount)
-        .bind(told.reason.clone())
-        .bind(told.digest.clone())
-        .bind(told.at.0)
-        .bind(self.now().0)
-        .execute(&mut *self.writing.tx)
-        .await?;
+        statement("INSERT INTO refunds (id, invoice, amount, reason, digest, at_ms, told_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+            .bind(told.id.to_string())
+            .bind(told.invoice.clone())
+            .bind(told.amount)
+            .bind(told.reason.clone())
+            .bind(told.digest.clone())
+            .bind(told.at.0)
+            .bind(self.now().0)
+            .later(&mut self.writing);
         Ok(Told::New(told.id))
     }
 
     /// A lead that was told under a name before: whose it is, and its decision as JSON.
     pub async fn lead_by_id(&mut self, lead: FactId) -> Result<Option<(ContactId, String)>, CatalogError> {
-        let row = sqlx::query("SELECT contact, decision FROM leads WHERE id = $1")
+        let row = statement("SELECT contact, decision FROM leads WHERE id = $1")
             .bind(lead.to_string())
-            .fetch_optional(&mut *self.writing.tx)
+            .first(&mut self.writing)
             .await?;
         row.map(|row| Ok((id(&row, 0)?, row.try_get(1)?))).transpose()
     }
@@ -242,9 +243,9 @@ impl Recording {
     /// A refund that is told as a growing sum, or for good whatever else was told: it replaces what was told under its name.
     /// Whether that changes anything.
     pub async fn refund_in_all(&mut self, told: &RefundRow, for_good: bool) -> Result<bool, CatalogError> {
-        let row = sqlx::query("SELECT amount, digest FROM refunds WHERE id = $1")
+        let row = statement("SELECT amount, digest FROM refunds WHERE id = $1")
             .bind(told.id.to_string())
-            .fetch_optional(&mut *self.writing.tx)
+            .first(&mut self.writing)
             .await?;
         let Some(row) = row else {
             self.refund(told).await?;
@@ -258,28 +259,27 @@ impl Recording {
             (before, _) => before.is_some(),
         };
         if grows {
-            sqlx::query("UPDATE refunds SET amount = $2, digest = $3 WHERE id = $1")
+            statement("UPDATE refunds SET amount = $2, digest = $3 WHERE id = $1")
                 .bind(told.id.to_string())
                 .bind(told.amount)
                 .bind(told.digest.clone())
-                .execute(&mut *self.writing.tx)
-                .await?;
+                .later(&mut self.writing);
         }
         Ok(grows)
     }
 
     /// Whose conversion has this invoice; `None`: there is none, or nobody knows whose.
     pub async fn contact_of_invoice(&mut self, invoice: &str) -> Result<Option<ContactId>, CatalogError> {
-        let row = sqlx::query("SELECT contact FROM conversions WHERE invoice = $1 AND contact IS NOT NULL")
+        let row = statement("SELECT contact FROM conversions WHERE invoice = $1 AND contact IS NOT NULL")
             .bind(invoice.to_owned())
-            .fetch_optional(&mut *self.writing.tx)
+            .first(&mut self.writing)
             .await?;
         row.map(|row| id(&row, 0)).transpose()
     }
 
     pub async fn ruling(&mut self, ruling: &RulingRow) -> Result<FactId, CatalogError> {
         let id = self.fresh_id()?;
-        sqlx::query(
+        statement(
             "INSERT INTO rulings (id, program, contact, verdict, note, covers, at_ms, told_ms) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
@@ -291,54 +291,8 @@ impl Recording {
         .bind(serde_json::to_string(&ruling.covers).unwrap_or_default())
         .bind(ruling.at.0)
         .bind(self.now().0)
-        .execute(&mut *self.writing.tx)
-        .await?;
+        .later(&mut self.writing);
         Ok(id)
-    }
-
-    /// The programs in which a contact has left a lead.
-    pub async fn programs_of(&mut self, contact: ContactId) -> Result<Vec<Code>, CatalogError> {
-        let rows =
-            sqlx::query("SELECT DISTINCT program FROM leads WHERE contact = $1 AND by_click < 2 ORDER BY program")
-                .bind(contact.to_string())
-                .fetch_all(&mut *self.writing.tx)
-                .await?;
-        rows.iter().map(|row| code(row.try_get(0)?)).collect()
-    }
-
-    /// All that is known of a person in a program. Whoever asks is about to write what follows from it.
-    pub async fn case(&mut self, contact: ContactId, program: &Code) -> Result<Case, CatalogError> {
-        self.writing.moved.people.insert(contact);
-        let (contact, program) = (contact.to_string(), program.to_string());
-        let leads = sqlx::query(
-            "SELECT id, at_ms, credited, network FROM leads WHERE contact = $1 AND program = $2 AND by_click < 2",
-        )
-        .bind(contact.clone())
-        .bind(program.clone())
-        .fetch_all(&mut *self.writing.tx)
-        .await?;
-        // Refunds of a conversion beyond its amount are as good as the amount.
-        let conversions = sqlx::query(
-            "SELECT c.id, c.at_ms, c.event, c.amount, c.currency, \
-             CAST(COALESCE((SELECT sum(r.amount) FROM refunds AS r WHERE r.invoice = c.invoice), 0) AS BIGINT), \
-             CAST((SELECT count(*) FROM refunds AS r WHERE r.invoice = c.invoice AND r.amount IS NULL) AS BIGINT) \
-             FROM conversions AS c WHERE c.contact = $1 AND (c.program IS NULL OR c.program = $2)",
-        )
-        .bind(contact.clone())
-        .bind(program.clone())
-        .fetch_all(&mut *self.writing.tx)
-        .await?;
-        let rulings =
-            sqlx::query("SELECT id, at_ms, verdict, note, covers FROM rulings WHERE contact = $1 AND program = $2")
-                .bind(contact)
-                .bind(program)
-                .fetch_all(&mut *self.writing.tx)
-                .await?;
-        Ok(Case {
-            leads: leads.iter().map(lead).collect::<Result<_, _>>()?,
-            conversions: conversions.iter().map(conversion).collect::<Result<_, _>>()?,
-            rulings: rulings.iter().map(ruling).collect::<Result<_, _>>()?,
-        })
     }
 }
 

@@ -4,7 +4,12 @@ use serde::Serialize;
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::{
-    super::{CatalogError, Entity, Partner, Program, entity::RowReader, read},
+    super::{
+        CatalogError, Entity, Partner, Program,
+        entity::RowReader,
+        read,
+        trip::{Statement, statement},
+    },
     Recording,
     contact::{ContactId, id},
     fact::{code, money},
@@ -175,14 +180,18 @@ impl RewardRow {
     }
 }
 
+/// The item of this code.
+pub(super) fn item<T: Entity>(key: &str) -> Statement {
+    statement(read::select::<T>(&read::key_is::<T>())).bind(key)
+}
+
 impl Recording {
     /// An item of the catalog, as this transaction sees it.
     pub async fn item<T: Entity>(&mut self, key: &str) -> Result<Option<T>, CatalogError> {
         if let Some(known) = self.writing.seen.item(key) {
             return Ok(known);
         }
-        let sql = read::select::<T>(&read::key_is::<T>());
-        let row = sqlx::query(AssertSqlSafe(sql)).bind(key.to_owned()).fetch_optional(&mut *self.writing.tx).await?;
+        let row = item::<T>(key).first(&mut self.writing).await?;
         let item = row.map(|row| T::from_row(&mut RowReader::new(&row))).transpose()?;
         self.writing.seen.put_item(key, item.clone());
         Ok(item)
@@ -209,38 +218,19 @@ impl Recording {
         contact: ContactId,
         program: &Code,
     ) -> Result<Option<ReferralRow>, CatalogError> {
-        if let Some(known) = self.writing.seen.referral(contact, program) {
-            return Ok(known);
-        }
-        let sql = format!("SELECT {REFERRAL_COLUMNS} FROM referrals WHERE contact = $1 AND program = $2");
-        let row = sqlx::query(AssertSqlSafe(sql))
-            .bind(contact.to_string())
-            .bind(program.to_string())
-            .fetch_optional(&mut *self.writing.tx)
-            .await?;
-        let found = row.as_ref().map(referral).transpose()?;
-        self.writing.seen.put_referral(contact, program, found.clone());
-        Ok(found)
-    }
-
-    /// A person's referrals in all programs.
-    pub async fn referrals_of(&mut self, contact: ContactId) -> Result<Vec<ReferralRow>, CatalogError> {
-        let sql = format!("SELECT {REFERRAL_COLUMNS} FROM referrals WHERE contact = $1");
-        let rows = sqlx::query(AssertSqlSafe(sql)).bind(contact.to_string()).fetch_all(&mut *self.writing.tx).await?;
-        rows.iter().map(referral).collect()
+        Ok(self.referrals_of(contact).await?.remove(program))
     }
 
     pub async fn referral_by_id(&mut self, wanted: FactId) -> Result<Option<ReferralRow>, CatalogError> {
         let sql = format!("SELECT {REFERRAL_COLUMNS} FROM referrals WHERE id = $1");
-        let row =
-            sqlx::query(AssertSqlSafe(sql)).bind(wanted.to_string()).fetch_optional(&mut *self.writing.tx).await?;
-        row.as_ref().map(referral).transpose()
+        let row = statement(sql).bind(wanted.to_string()).first(&mut self.writing).await?;
+        row.map(|row| referral(&row)).transpose()
     }
 
     /// Makes a referral, or changes it to be so.
     pub async fn put_referral(&mut self, row: &ReferralRow) -> Result<(), CatalogError> {
         self.writing.moved.referrals.insert(row.id);
-        self.writing.seen.put_referral(row.contact, &row.program, Some(row.clone()));
+        self.writing.seen.put_referral(row.clone());
         let sql = format!(
             "INSERT INTO referrals ({REFERRAL_COLUMNS}, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16) \
@@ -250,7 +240,7 @@ impl Recording {
              since_ms = excluded.since_ms, score = excluded.score, reasons = excluded.reasons, \
              held = excluded.held, updated_at = excluded.updated_at"
         );
-        sqlx::query(AssertSqlSafe(sql))
+        statement(sql)
             .bind(row.id.to_string())
             .bind(row.program.to_string())
             .bind(row.contact.to_string())
@@ -267,8 +257,7 @@ impl Recording {
             .bind(serde_json::to_string(&row.reasons).unwrap_or_default())
             .bind(i32::from(row.held))
             .bind(self.now().0)
-            .execute(&mut *self.writing.tx)
-            .await?;
+            .later(&mut self.writing);
         Ok(())
     }
 
@@ -290,13 +279,13 @@ impl Recording {
             "SELECT {REWARD_COLUMNS} FROM rewards WHERE program = $1 AND rule = $2 AND ($3 = '' OR partner = $3) AND level = 0 \
              AND (earned_ms > $4 OR (earned_ms = $4 AND cause >= $5)) ORDER BY earned_ms, cause, side LIMIT {limit}"
         );
-        let rows = sqlx::query(AssertSqlSafe(sql))
+        let rows = statement(sql)
             .bind(program.to_string())
             .bind(rule.to_string())
             .bind(partner.map(Code::to_string).unwrap_or_default())
             .bind(at.0)
             .bind(cause.to_string())
-            .fetch_all(&mut *self.writing.tx)
+            .rows(&mut self.writing)
             .await?;
         rows.iter().map(reward).collect()
     }
@@ -310,21 +299,18 @@ impl Recording {
         (at, cause): (Millis, FactId),
         since: Millis,
     ) -> Result<(u32, u32), CatalogError> {
-        let row = sqlx::query(
-            "SELECT CAST(COALESCE(sum(CASE WHEN state <> 'reversed' OR withheld <> '' THEN 1 ELSE 0 END), 0) AS BIGINT), \
+        let row = statement("SELECT CAST(COALESCE(sum(CASE WHEN state <> 'reversed' OR withheld <> '' THEN 1 ELSE 0 END), 0) AS BIGINT), \
              CAST(COALESCE(sum(CASE WHEN state <> 'reversed' AND earned_ms >= $7 THEN 1 ELSE 0 END), 0) AS BIGINT) \
              FROM rewards WHERE program = $1 AND rule = $2 AND side = $3 AND partner = $4 AND level = 0 \
-             AND (earned_ms < $5 OR (earned_ms = $5 AND cause < $6))",
-        )
-        .bind(program.to_string())
-        .bind(rule.to_string())
-        .bind(side.word())
-        .bind(partner.to_string())
-        .bind(at.0)
-        .bind(cause.to_string())
-        .bind(since.0)
-        .fetch_one(&mut *self.writing.tx)
-        .await?;
+             AND (earned_ms < $5 OR (earned_ms = $5 AND cause < $6))")
+            .bind(program.to_string())
+            .bind(rule.to_string())
+            .bind(side.word())
+            .bind(partner.to_string())
+            .bind(at.0)
+            .bind(cause.to_string())
+            .bind(since.0)
+            .only(&mut self.writing).await?;
         let number = |count: i64| u32::try_from(count).unwrap_or(u32::MAX);
         Ok((number(row.try_get(0)?), number(row.try_get(1)?)))
     }
@@ -337,17 +323,14 @@ impl Recording {
         currency: &str,
         (at, cause): (Millis, FactId),
     ) -> Result<i64, CatalogError> {
-        let row = sqlx::query(
-            "SELECT CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE program = $1 AND rule = $2 AND level = 0 \
-             AND state <> 'reversed' AND currency = $3 AND (earned_ms < $4 OR (earned_ms = $4 AND cause < $5))",
-        )
-        .bind(program.to_string())
-        .bind(rule.to_string())
-        .bind(currency.to_owned())
-        .bind(at.0)
-        .bind(cause.to_string())
-        .fetch_one(&mut *self.writing.tx)
-        .await?;
+        let row = statement("SELECT CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE program = $1 AND rule = $2 AND level = 0 \
+             AND state <> 'reversed' AND currency = $3 AND (earned_ms < $4 OR (earned_ms = $4 AND cause < $5))")
+            .bind(program.to_string())
+            .bind(rule.to_string())
+            .bind(currency.to_owned())
+            .bind(at.0)
+            .bind(cause.to_string())
+            .only(&mut self.writing).await?;
         Ok(row.try_get(0)?)
     }
 
@@ -357,8 +340,8 @@ impl Recording {
         values: &[String],
     ) -> Result<Vec<RewardRow>, CatalogError> {
         let sql = format!("SELECT {REWARD_COLUMNS} FROM rewards WHERE {condition}");
-        let query = values.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, value| query.bind(value.clone()));
-        query.fetch_all(&mut *self.writing.tx).await?.iter().map(reward).collect()
+        let query = values.iter().fold(statement(sql), |query, value| query.bind(value.clone()));
+        query.rows(&mut self.writing).await?.iter().map(reward).collect()
     }
 
     /// Rewards whose time has come, the longest waiting first.
@@ -367,20 +350,25 @@ impl Recording {
             "SELECT {REWARD_COLUMNS} FROM rewards WHERE state = 'held' AND held_ms <= $1 ORDER BY held_ms LIMIT $2"
         );
         let query = sqlx::query(AssertSqlSafe(sql)).bind(self.now().0).bind(limit);
-        query.fetch_all(&mut *self.writing.tx).await?.iter().map(reward).collect()
+        query.fetch_all(self.writing.tx().await?).await?.iter().map(reward).collect()
     }
 
     pub async fn reward_by_id(&mut self, wanted: FactId) -> Result<Option<RewardRow>, CatalogError> {
+        if let Some(put) = self.put.get(&wanted) {
+            return Ok(Some(put.clone()));
+        }
         Ok(self.rewards_where("id = $1", &[wanted.to_string()]).await?.pop())
     }
 
     pub async fn remove_reward(&mut self, id: FactId) -> Result<(), CatalogError> {
-        sqlx::query("DELETE FROM rewards WHERE id = $1").bind(id.to_string()).execute(&mut *self.writing.tx).await?;
+        self.put.remove(&id);
+        statement("DELETE FROM rewards WHERE id = $1").bind(id.to_string()).later(&mut self.writing);
         Ok(())
     }
 
     /// Makes a reward, or changes it to be so.
     pub async fn put_reward(&mut self, row: &RewardRow) -> Result<(), CatalogError> {
+        self.put.insert(row.id, row.clone());
         self.writing.moved.referrals.insert(row.referral);
         let sql = format!(
             "INSERT INTO rewards ({REWARD_COLUMNS}, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
@@ -394,7 +382,7 @@ impl Recording {
             Owed::Gift(gift) => Some(gift.clone()),
             Owed::Money(_) => None,
         };
-        sqlx::query(AssertSqlSafe(sql))
+        statement(sql)
             .bind(row.id.to_string())
             .bind(row.referral.to_string())
             .bind(row.program.to_string())
@@ -415,8 +403,7 @@ impl Recording {
             .bind(row.issued_at.map(|at| at.0))
             .bind(row.reference.clone())
             .bind(self.now().0)
-            .execute(&mut *self.writing.tx)
-            .await?;
+            .later(&mut self.writing);
         Ok(())
     }
 }

@@ -85,7 +85,7 @@ impl Recording {
         .bind(number(row.total))
         .bind(number(row.done))
         .bind(row.behind.clone())
-        .execute(&mut *self.writing.tx)
+        .execute(self.writing.tx().await?)
         .await?;
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Recording {
     pub async fn follow_later(&mut self, contact: ContactId) -> Result<(), CatalogError> {
         sqlx::query("INSERT INTO follow_due (contact) VALUES ($1) ON CONFLICT (contact) DO NOTHING")
             .bind(contact.to_string())
-            .execute(&mut *self.writing.tx)
+            .execute(self.writing.tx().await?)
             .await?;
         Ok(())
     }
@@ -103,13 +103,13 @@ impl Recording {
     pub async fn take_follow_due(&mut self, limit: usize) -> Result<Vec<ContactId>, CatalogError> {
         let rows = sqlx::query("SELECT contact FROM follow_due ORDER BY contact LIMIT $1")
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&mut *self.writing.tx)
+            .fetch_all(self.writing.tx().await?)
             .await?;
         let due: Vec<ContactId> = rows.iter().map(|row| id(row, 0)).collect::<Result<_, _>>()?;
         for contact in &due {
             sqlx::query("DELETE FROM follow_due WHERE contact = $1")
                 .bind(contact.to_string())
-                .execute(&mut *self.writing.tx)
+                .execute(self.writing.tx().await?)
                 .await?;
         }
         Ok(due)
@@ -120,14 +120,14 @@ impl Recording {
     pub async fn fill_normal_mails(&mut self, limit: u32) -> Result<usize, CatalogError> {
         let rows = sqlx::query("SELECT value FROM contact_keys WHERE kind = 'email' AND normal IS NULL LIMIT $1")
             .bind(i64::from(limit))
-            .fetch_all(&mut *self.writing.tx)
+            .fetch_all(self.writing.tx().await?)
             .await?;
         for row in &rows {
             let value: String = row.try_get(0)?;
             sqlx::query("UPDATE contact_keys SET normal = $2 WHERE kind = 'email' AND value = $1")
                 .bind(value.clone())
                 .bind(mail::normal(&value))
-                .execute(&mut *self.writing.tx)
+                .execute(self.writing.tx().await?)
                 .await?;
         }
         Ok(rows.len())

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    super::{Catalog, CatalogError, audit::Caller, write::Writing},
+    super::{Catalog, CatalogError, audit::Caller, trip::Savepoint, write::Writing},
     Recording, sums,
 };
 use crate::core::limits::CATALOG_BUSY_TIMEOUT;
@@ -47,10 +47,7 @@ pub(super) async fn begin(catalog: &Catalog) -> Result<(Held, Option<oneshot::Se
         timeout(CATALOG_BUSY_TIMEOUT, Arc::clone(&turn).lock_owned()).await.map_err(|_| CatalogError::Busy)?;
     let mut first_done = None;
     if slot.is_none() {
-        let mut writing = Writing::begin_facts(catalog).await?;
-        writing.shares.is_shared = true;
-        run(&mut writing, "SAVEPOINT fact").await?;
-        *slot = Some(writing);
+        *slot = Some(Writing::begin_shared(catalog).await?);
         let (done, is_done) = oneshot::channel();
         tokio::spawn(close(turn, is_done));
         first_done = Some(done);
@@ -75,21 +72,24 @@ pub(super) async fn begin(catalog: &Catalog) -> Result<(Held, Option<oneshot::Se
 /// Keeps the last fact or takes it back, and makes a savepoint for another one.
 async fn settle(writing: &mut Writing, another: bool) -> Result<(), CatalogError> {
     if writing.shares.undone {
-        run(writing, "ROLLBACK TO SAVEPOINT fact").await?;
+        writing.trips.drop_waiting();
+        // Where it waits, nothing was written.
+        if writing.trips.savepoint != Savepoint::Waiting {
+            run(writing, "ROLLBACK TO SAVEPOINT fact").await?;
+        }
         let (untold, deeds) = (writing.shares.untold, writing.shares.deeds);
         writing.untold.truncate(untold);
         writing.deeds.truncate(deeds);
         writing.forget();
         writing.shares.undone = false;
     } else if another {
-        // In one go: each statement costs a change of threads.
-        run(writing, "RELEASE SAVEPOINT fact; SAVEPOINT fact").await?;
+        writing.trips.savepoint = Savepoint::Waiting;
     }
     Ok(())
 }
 
 async fn run(writing: &mut Writing, sql: &'static str) -> Result<(), CatalogError> {
-    sqlx::raw_sql(sql).execute(&mut *writing.tx).await?;
+    sqlx::raw_sql(sql).execute(writing.tx().await?).await?;
     Ok(())
 }
 
@@ -131,6 +131,8 @@ async fn finish(mut writing: Writing) -> Result<(), CatalogError> {
 impl Recording {
     /// Makes it so: returns when it is committed, together with others that waited for their turn.
     pub async fn commit(mut self) -> Result<(), CatalogError> {
+        // What does not work is this fact's fault, and nobody else's.
+        self.writing.settle_waiting().await?;
         let (sender, answer) = oneshot::channel();
         self.writing.shares.undone = false;
         self.writing.shares.waiting.push(sender);

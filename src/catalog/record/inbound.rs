@@ -26,7 +26,7 @@ impl Recording {
         .bind(inbound.kind.to_owned())
         .bind(if inbound.ignored { "ignored" } else { "applied" })
         .bind(self.now().0)
-        .execute(&mut *self.writing.tx)
+        .execute(self.writing.tx().await?)
         .await?;
         Ok(made.rows_affected() > 0)
     }
@@ -37,10 +37,10 @@ impl Recording {
         let fresh = data_encoding::HEXLOWER.encode(&crate::io::random::bytes::<32>()?);
         sqlx::query("INSERT INTO meta (name, value) VALUES ('hash_key', $1) ON CONFLICT (name) DO NOTHING")
             .bind(fresh)
-            .execute(&mut *self.writing.tx)
+            .execute(self.writing.tx().await?)
             .await?;
         let row =
-            sqlx::query("SELECT value FROM meta WHERE name = 'hash_key'").fetch_one(&mut *self.writing.tx).await?;
+            sqlx::query("SELECT value FROM meta WHERE name = 'hash_key'").fetch_one(self.writing.tx().await?).await?;
         Ok(row.try_get(0)?)
     }
 }

@@ -8,6 +8,8 @@
 //! | file | |
 //! |---|---|
 //! | `contact` | people: found by what they are known by, and made one when two turn out to be |
+//! | `pace` | the background gives way |
+//! | `person` | all that is known of one, asked in one trip |
 //! | `fact` | leads, conversions, refunds, rulings |
 //! | `names` | people and payments that others call by several names |
 //! | `history` | conversions and refunds that others were told of |
@@ -27,7 +29,10 @@
 //! | `figures` | what one referral adds to the sums |
 //! | `report` | the sums, asked |
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::atomic::Ordering,
+};
 
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -58,6 +63,8 @@ mod inbound;
 mod look;
 mod names;
 mod notice;
+mod pace;
+mod person;
 mod related;
 pub mod report;
 mod review;
@@ -75,6 +82,7 @@ pub use history::{UntoldConversion, UntoldRefund};
 pub use inbound::Inbound;
 pub use look::{Payment, ReferralView, RewardQuery};
 pub use names::{Name, NameKind};
+pub use pace::Pace;
 pub use related::{Near, PartnerClicks, Related, RelatedLead};
 pub use review::{ReviewItem, ReviewQuery};
 pub use touch::{Binding, ClickPosition, DecidedLead, TouchRow, VisitorHistory};
@@ -94,6 +102,8 @@ pub struct Recording {
     asked: BTreeSet<VisitorId>,
     /// Rewards that became due or were issued by themselves.
     due: Vec<FactId>,
+    /// Rewards as they were written last.
+    put: HashMap<FactId, RewardRow>,
     /// Two people turned out to be one, or a conversion went from one to another: what others had in common with them may be gone.
     united: bool,
 }
@@ -102,7 +112,15 @@ impl Catalog {
     /// Begins to record.
     pub async fn record(&self) -> Result<Recording, CatalogError> {
         let (writing, first) = group::begin(self).await?;
-        Ok(Recording { writing, _first: first, asked: BTreeSet::new(), due: Vec::new(), united: false })
+        self.shared.begun.fetch_add(1, Ordering::Relaxed);
+        Ok(Recording {
+            writing,
+            _first: first,
+            asked: BTreeSet::new(),
+            due: Vec::new(),
+            put: HashMap::new(),
+            united: false,
+        })
     }
 }
 

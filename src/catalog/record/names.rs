@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 use sqlx::Row;
 
 use super::{
-    super::CatalogError,
+    super::{
+        CatalogError,
+        trip::{Statement, statement},
+    },
     Recording,
     contact::{ContactId, Known, id},
     fact::ConversionRow,
@@ -51,6 +54,24 @@ fn class(name: &str) -> usize {
     ["in_", "pi_", "ch_", "py_"].iter().position(|prefix| name.starts_with(prefix)).unwrap_or(9)
 }
 
+/// Conversions that something new about this name concerns.
+pub(super) fn named(kind: &str, value: &str) -> Statement {
+    statement(
+        "SELECT conversion FROM conversion_names WHERE kind = $1 AND value = $2 \
+         UNION SELECT other.conversion FROM conversion_names AS named \
+         JOIN conversion_names AS customer ON customer.conversion = named.conversion AND customer.kind = 'customer' \
+         JOIN conversion_names AS other ON other.kind = 'customer' AND other.value = customer.value \
+         WHERE named.kind = $1 AND named.value = $2",
+    )
+    .bind(kind)
+    .bind(value)
+}
+
+/// The name that a payment goes by.
+pub(super) fn payment(name: &str) -> Statement {
+    statement("SELECT invoice FROM payment_names WHERE name = $1").bind(name)
+}
+
 impl Recording {
     /// Further names of a conversion's person; of one that was told by names, others have said whose they are.
     pub async fn add_names(&mut self, conversion: FactId, names: &[Name]) -> Result<(), CatalogError> {
@@ -58,7 +79,7 @@ impl Recording {
             return Ok(());
         }
         for name in names {
-            sqlx::query(
+            statement(
                 "INSERT INTO conversion_names (conversion, place, kind, value) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (conversion, kind, value) DO UPDATE SET place = \
                  CASE WHEN excluded.place < conversion_names.place THEN excluded.place ELSE conversion_names.place END",
@@ -67,8 +88,7 @@ impl Recording {
             .bind(name.place)
             .bind(name.kind.word())
             .bind(name.value.clone())
-            .execute(&mut *self.writing.tx)
-            .await?;
+            .later(&mut self.writing);
         }
         Ok(())
     }
@@ -78,19 +98,9 @@ impl Recording {
     pub async fn rematch(&mut self, names: &[(&str, &str)]) -> Result<BTreeSet<ContactId>, CatalogError> {
         let mut conversions = BTreeSet::new();
         for (kind, value) in names {
-            let rows = sqlx::query(
-                "SELECT conversion FROM conversion_names WHERE kind = $1 AND value = $2 \
-                 UNION SELECT other.conversion FROM conversion_names AS named \
-                 JOIN conversion_names AS customer ON customer.conversion = named.conversion AND customer.kind = 'customer' \
-                 JOIN conversion_names AS other ON other.kind = 'customer' AND other.value = customer.value \
-                 WHERE named.kind = $1 AND named.value = $2",
-            )
-            .bind((*kind).to_owned())
-            .bind((*value).to_owned())
-            .fetch_all(&mut *self.writing.tx)
-            .await?;
-            for row in rows {
-                conversions.insert(id(&row, 0)?);
+            let rows = named(kind, value).rows(&mut self.writing).await?;
+            for row in rows.iter() {
+                conversions.insert(id(row, 0)?);
             }
         }
         let mut concerned = BTreeSet::new();
@@ -107,26 +117,25 @@ impl Recording {
 
     /// Whose a conversion is.
     pub async fn contact_of(&mut self, conversion: FactId) -> Result<Option<ContactId>, CatalogError> {
-        let row = sqlx::query("SELECT contact FROM conversions WHERE id = $1 AND contact IS NOT NULL")
+        let row = statement("SELECT contact FROM conversions WHERE id = $1 AND contact IS NOT NULL")
             .bind(conversion.to_string())
-            .fetch_optional(&mut *self.writing.tx)
+            .first(&mut self.writing)
             .await?;
         row.map(|row| id(&row, 0)).transpose()
     }
 
     async fn give(&mut self, conversion: FactId, contact: Option<ContactId>) -> Result<(), CatalogError> {
-        sqlx::query("UPDATE conversions SET contact = $2 WHERE id = $1")
+        statement("UPDATE conversions SET contact = $2 WHERE id = $1")
             .bind(conversion.to_string())
             .bind(contact.map(|contact| contact.to_string()))
-            .execute(&mut *self.writing.tx)
-            .await?;
+            .later(&mut self.writing);
         Ok(())
     }
 
     async fn is_named(&mut self, conversion: FactId) -> Result<bool, CatalogError> {
-        let row = sqlx::query("SELECT id FROM conversions WHERE id = $1 AND told_by = 'names'")
+        let row = statement("SELECT id FROM conversions WHERE id = $1 AND told_by = 'names'")
             .bind(conversion.to_string())
-            .fetch_optional(&mut *self.writing.tx)
+            .first(&mut self.writing)
             .await?;
         Ok(row.is_some())
     }
@@ -149,8 +158,8 @@ impl Recording {
                            JOIN conversion_names AS other ON other.conversion = same.conversion AND other.kind <> 'customer' \
                            WHERE own.conversion = $1 AND own.kind = 'customer' ORDER BY other.place, other.kind, other.value";
         for sql in [own, of_customer] {
-            let rows = sqlx::query(sql).bind(conversion.to_string()).fetch_all(&mut *self.writing.tx).await?;
-            for row in rows {
+            let rows = statement(sql).bind(conversion.to_string()).rows(&mut self.writing).await?;
+            for row in rows.iter() {
                 let (kind, value): (&str, &str) = (row.try_get(1)?, row.try_get(2)?);
                 if let Some(contact) = self.whose(kind, value).await? {
                     return Ok(Some(contact));
@@ -174,10 +183,7 @@ impl Recording {
 
     /// The name that a payment goes by, as far as we know.
     pub async fn payment(&mut self, name: &str) -> Result<String, CatalogError> {
-        let row = sqlx::query("SELECT invoice FROM payment_names WHERE name = $1")
-            .bind(name.to_owned())
-            .fetch_optional(&mut *self.writing.tx)
-            .await?;
+        let row = payment(name).first(&mut self.writing).await?;
         row.map_or_else(|| Ok(name.to_owned()), |row| Ok(row.try_get(0)?))
     }
 
@@ -196,23 +202,19 @@ impl Recording {
         let Some(best) = best.cloned() else { return Ok((String::new(), BTreeSet::new())) };
         let mut concerned = BTreeSet::new();
         for before in known.iter().filter(|before| **before != best) {
-            sqlx::query("UPDATE payment_names SET invoice = $2 WHERE invoice = $1")
+            statement("UPDATE payment_names SET invoice = $2 WHERE invoice = $1")
                 .bind(before.clone())
                 .bind(best.clone())
-                .execute(&mut *self.writing.tx)
-                .await?;
+                .later(&mut self.writing);
             concerned.extend(self.rename(before, &best).await?);
         }
         for name in names {
-            sqlx::query(
-                "INSERT INTO payment_names (name, invoice, payment) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET \
-                 invoice = excluded.invoice, payment = COALESCE(excluded.payment, payment_names.payment)",
-            )
+            statement("INSERT INTO payment_names (name, invoice, payment) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET \
+                 invoice = excluded.invoice, payment = COALESCE(excluded.payment, payment_names.payment)")
             .bind(name.clone())
             .bind(best.clone())
             .bind(payment.map(str::to_owned))
-            .execute(&mut *self.writing.tx)
-            .await?;
+            .later(&mut self.writing);
         }
         concerned.extend(self.mark_payment(&best).await?);
         Ok((best, concerned))
@@ -230,7 +232,7 @@ impl Recording {
         for invoice in [before, now] {
             let row = sqlx::query("SELECT id, standing FROM conversions WHERE invoice = $1")
                 .bind(invoice.to_owned())
-                .fetch_optional(&mut *self.writing.tx)
+                .fetch_optional(self.writing.tx().await?)
                 .await?;
             found.push(told(row).transpose()?);
         }
@@ -245,7 +247,11 @@ impl Recording {
                 "DELETE FROM conversion_names WHERE conversion = $1 AND $1 <> $2 \
                  AND NOT EXISTS (SELECT 1 FROM conversions WHERE id = $1 AND told_by = 'names')",
             ] {
-                sqlx::query(sql).bind(stays.to_string()).bind(goes.to_string()).execute(&mut *self.writing.tx).await?;
+                sqlx::query(sql)
+                    .bind(stays.to_string())
+                    .bind(goes.to_string())
+                    .execute(self.writing.tx().await?)
+                    .await?;
             }
             self.give_by_names(stays).await?;
         }
@@ -253,7 +259,7 @@ impl Recording {
             "UPDATE conversions SET invoice = $2 WHERE invoice = $1",
             "UPDATE refunds SET invoice = $2 WHERE invoice = $1",
         ] {
-            sqlx::query(sql).bind(before.to_owned()).bind(now.to_owned()).execute(&mut *self.writing.tx).await?;
+            sqlx::query(sql).bind(before.to_owned()).bind(now.to_owned()).execute(self.writing.tx().await?).await?;
         }
         concerned.extend(self.contact_of_invoice(now).await?);
         Ok(concerned)
@@ -267,7 +273,7 @@ impl Recording {
              AND EXISTS (SELECT 1 FROM payment_names WHERE invoice = $1 AND payment IS NOT NULL)",
         )
         .bind(invoice.to_owned())
-        .execute(&mut *self.writing.tx)
+        .execute(self.writing.tx().await?)
         .await?;
         if changed.rows_affected() == 0 { Ok(None) } else { self.contact_of_invoice(invoice).await }
     }
@@ -287,7 +293,7 @@ impl Recording {
         .bind(told.source.clone())
         .bind(told.digest.clone())
         .bind(told.at.0)
-        .execute(&mut *self.writing.tx)
+        .execute(self.writing.tx().await?)
         .await?;
         Ok(changed.rows_affected() > 0)
     }

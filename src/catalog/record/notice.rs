@@ -28,7 +28,7 @@ impl Recording {
         .bind(reward.cause.to_string())
         .bind(i32::from(reward.level))
         .bind(self.now().0)
-        .execute(&mut *self.writing.tx)
+        .execute(self.writing.tx().await?)
         .await?;
         Ok(noted.rows_affected() > 0)
     }

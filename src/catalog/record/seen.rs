@@ -1,6 +1,9 @@
 //! What a transaction of facts has read already, and nobody else can change before it ends: asked once.
 
-use std::{any::Any, collections::HashMap};
+use std::{
+    any::Any,
+    collections::{BTreeMap, HashMap},
+};
 
 use super::{
     super::{Entity, entity::Kind},
@@ -13,7 +16,7 @@ use crate::core::code::Code;
 #[derive(Debug, Default)]
 pub(in super::super) struct Seen {
     items: HashMap<(Kind, String), Box<dyn Any + Send + Sync>>,
-    referrals: HashMap<(ContactId, Code), Option<ReferralRow>>,
+    referrals: HashMap<ContactId, BTreeMap<Code, ReferralRow>>,
 }
 
 impl Seen {
@@ -25,12 +28,18 @@ impl Seen {
         self.items.insert((T::KIND, key.to_owned()), Box::new(item));
     }
 
-    pub(super) fn referral(&self, contact: ContactId, program: &Code) -> Option<Option<ReferralRow>> {
-        self.referrals.get(&(contact, program.clone())).cloned()
+    pub(super) fn referrals(&self, contact: ContactId) -> Option<&BTreeMap<Code, ReferralRow>> {
+        self.referrals.get(&contact)
     }
 
-    pub(super) fn put_referral(&mut self, contact: ContactId, program: &Code, row: Option<ReferralRow>) {
-        self.referrals.insert((contact, program.clone()), row);
+    pub(super) fn know_referrals(&mut self, contact: ContactId, referrals: BTreeMap<Code, ReferralRow>) {
+        self.referrals.insert(contact, referrals);
+    }
+
+    pub(super) fn put_referral(&mut self, row: ReferralRow) {
+        if let Some(known) = self.referrals.get_mut(&row.contact) {
+            known.insert(row.program.clone(), row);
+        }
     }
 
     /// Two contacts became one.

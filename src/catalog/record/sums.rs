@@ -7,10 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use sqlx::{AssertSqlSafe, Row, any::AnyRow};
+use sqlx::{Row, any::AnyRow};
 
 use super::{
-    super::{Catalog, CatalogError, entity::Binder, write::Writing},
+    super::{
+        Catalog, CatalogError,
+        trip::{Statement, statement},
+        write::Writing,
+    },
     contact::{ContactId, id},
     figures::{Figures, Granted, Key, Sale, Standing, Sum, Who, click_time, months_after},
 };
@@ -93,6 +97,7 @@ impl Catalog {
         let sql = "SELECT r.id FROM referrals AS r WHERE r.id > $1 AND NOT EXISTS \
                    (SELECT 1 FROM referral_figures AS f WHERE f.referral = r.id) ORDER BY r.id LIMIT $2";
         let (mut counted, mut after) = (0, String::new());
+        let mut pace = self.pace();
         loop {
             let rows = self.rows(sqlx::query(sql).bind(after.clone()).bind(COUNTED_AT_ONCE)).await?;
             let Some(last) = rows.last() else { return Ok(counted) };
@@ -102,6 +107,7 @@ impl Catalog {
                 record.writing.moved.referrals.insert(id(row, 0)?);
             }
             record.commit().await?;
+            pace.rest().await;
             counted += rows.len() as u64;
         }
     }
@@ -118,12 +124,10 @@ async fn among(writing: &mut Writing, sql: &str, ids: &[String]) -> Result<Vec<A
         // The last one is repeated, so that there are few texts.
         let size = CHUNKS.into_iter().rev().find(|size| *size >= chunk.len()).unwrap_or(CHUNKS[0]);
         let places: Vec<String> = (1..=size).map(|at| format!("${at}")).collect();
-        let mut row = Binder::default();
-        for at in 0..size {
-            row.text(&chunk[at.min(chunk.len() - 1)]);
-        }
-        let query = sqlx::query_with(AssertSqlSafe(format!("{sql}({})", places.join(", "))), row.arguments);
-        found.extend(query.fetch_all(&mut *writing.tx).await?);
+        let question = statement(format!("{sql}({})", places.join(", ")));
+        let question = (0..size).fold(question, |question, at| question.bind(&*chunk[at.min(chunk.len() - 1)]));
+        // Nothing of it is known: each is asked when all is written.
+        found.extend(question.done(writing, Vec::new()).await?);
     }
     Ok(found)
 }
@@ -253,8 +257,7 @@ fn add(differences: &mut Differences, figures: &Figures, sign: i64) {
 
 async fn keep(writing: &mut Writing, subjects: &[Subject]) -> Result<(), CatalogError> {
     in_chunks(writing, subjects, ("INSERT INTO referral_figures (referral, figures)", 2, KEPT), |subject, row| {
-        row.text(&subject.id);
-        row.text(&serde_json::to_string(&subject.now).unwrap_or_default());
+        row.bind(&*subject.id).bind(serde_json::to_string(&subject.now).unwrap_or_default())
     })
     .await
 }
@@ -268,14 +271,9 @@ async fn write(writing: &mut Writing, differences: Differences) -> Result<(), Ca
     let into =
         "INSERT INTO record_sums (days, figure, at_day, program, partner, link, ad, detail, currency, count, amount)";
     in_chunks(writing, &changed, (into, 11, SUMMED), |((days, day, key), sum), row| {
-        row.integer(*days);
-        row.text(key.figure.word());
-        row.integer(*day);
-        for text in [&key.program, &key.who.partner, &key.who.link, &key.who.ad, &key.detail, &key.currency] {
-            row.text(text);
-        }
-        row.integer(sum.count);
-        row.integer(sum.amount);
+        let row = row.bind(*days).bind(key.figure.word()).bind(*day);
+        let texts = [&key.program, &key.who.partner, &key.who.link, &key.who.ad, &key.detail, &key.currency];
+        texts.into_iter().fold(row, |row, text| row.bind(&**text)).bind(sum.count).bind(sum.amount)
     })
     .await
 }
@@ -285,7 +283,7 @@ async fn in_chunks<T>(
     writing: &mut Writing,
     mut rows: &[T],
     (into, columns, conflict): (&str, usize, &str),
-    bind: impl Fn(&T, &mut Binder),
+    bind: impl Fn(&T, Statement) -> Statement,
 ) -> Result<(), CatalogError> {
     while !rows.is_empty() {
         // Full chunks stay prepared; what is left is prepared for once.
@@ -297,10 +295,9 @@ async fn in_chunks<T>(
         };
         let values: Vec<String> = (0..size).map(values).collect();
         let sql = format!("{into} VALUES {} {conflict}", values.join(", "));
-        let mut row = Binder::default();
-        chunk.iter().for_each(|item| bind(item, &mut row));
-        let query = sqlx::query_with(AssertSqlSafe(sql), row.arguments).persistent(CHUNKS.contains(&size));
-        query.execute(&mut *writing.tx).await?;
+        let write = chunk.iter().fold(statement(sql), |write, item| bind(item, write));
+        let write = if CHUNKS.contains(&size) { write } else { write.once() };
+        write.done(writing, Vec::new()).await?;
         rows = rest;
     }
     Ok(())

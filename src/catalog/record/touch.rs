@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::{
-    super::{Catalog, CatalogError},
+    super::{
+        Catalog, CatalogError,
+        trip::{Statement, statement},
+    },
     Recording,
     contact::{ContactId, Person, id},
     fact::code,
@@ -153,6 +156,11 @@ fn history(number: i32) -> VisitorHistory {
     }
 }
 
+/// The visitors of a contact.
+pub(super) fn bindings(contact: ContactId) -> Statement {
+    statement("SELECT visitor, at_ms, history FROM contact_visitors WHERE contact = $1").bind(contact.to_string())
+}
+
 impl Recording {
     /// Binds a browser to a contact; `at` is the lead's time. The earliest one counts.
     pub async fn bind_visitor(
@@ -161,7 +169,7 @@ impl Recording {
         visitor: VisitorId,
         at: Millis,
     ) -> Result<(), CatalogError> {
-        sqlx::query(
+        statement(
             "INSERT INTO contact_visitors (contact, visitor, at_ms, history) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (contact, visitor) DO UPDATE SET at_ms = excluded.at_ms \
              WHERE excluded.at_ms < contact_visitors.at_ms",
@@ -170,8 +178,7 @@ impl Recording {
         .bind(visitor.to_string())
         .bind(at.0)
         .bind(if self.asked.contains(&visitor) { VisitorHistory::AtLead } else { VisitorHistory::Unasked } as i32)
-        .execute(&mut *self.writing.tx)
-        .await?;
+        .later(&mut self.writing);
         Ok(())
     }
 
@@ -188,18 +195,15 @@ impl Recording {
                 "UPDATE contact_visitors SET history = $1 WHERE history < $1 AND visitor IN ({})",
                 places(2, some.len())
             );
-            let query = sqlx::query(AssertSqlSafe(sql)).bind(history as i32);
+            let query = statement(sql).bind(history as i32);
             let query = some.iter().fold(query, |query, visitor| query.bind(visitor.to_string()));
-            query.execute(&mut *self.writing.tx).await?;
+            query.later(&mut self.writing);
         }
         Ok(())
     }
 
     pub async fn bindings(&mut self, contact: ContactId) -> Result<Vec<Binding>, CatalogError> {
-        let rows = sqlx::query("SELECT visitor, at_ms, history FROM contact_visitors WHERE contact = $1")
-            .bind(contact.to_string())
-            .fetch_all(&mut *self.writing.tx)
-            .await?;
+        let rows = bindings(contact).rows(&mut self.writing).await?;
         let binding = |row: &AnyRow| {
             let (visitor, since) = (visitor(row, 0)?, Millis(row.try_get(1)?));
             Ok(Binding { visitor, since, history: history(row.try_get(2)?) })
@@ -216,10 +220,9 @@ impl Recording {
                  WHERE c.same_as IS NULL AND v.visitor IN ({})",
                 places(1, some.len())
             );
-            let query =
-                some.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, visitor| query.bind(visitor.to_string()));
-            for row in query.fetch_all(&mut *self.writing.tx).await? {
-                contacts.insert(id(&row, 0)?);
+            let query = some.iter().fold(statement(sql), |query, visitor| query.bind(visitor.to_string()));
+            for row in query.rows(&mut self.writing).await?.iter() {
+                contacts.insert(id(row, 0)?);
             }
         }
         Ok(contacts)
@@ -239,7 +242,7 @@ impl Recording {
         .bind(touch.partner.to_string())
         .bind(text(&touch.ad))
         .bind(touch.at.0)
-        .execute(&mut *self.writing.tx)
+        .execute(self.writing.tx().await?)
         .await?;
         Ok(done.rows_affected() > 0)
     }
@@ -249,10 +252,9 @@ impl Recording {
         let mut touches = Vec::new();
         for some in visitors.chunks(MANY) {
             let sql = format!("SELECT {COLUMNS} FROM touches WHERE visitor IN ({})", places(1, some.len()));
-            let query =
-                some.iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, visitor| query.bind(visitor.to_string()));
-            for row in query.fetch_all(&mut *self.writing.tx).await? {
-                touches.push(touch(&row)?);
+            let query = some.iter().fold(statement(sql), |query, visitor| query.bind(visitor.to_string()));
+            for row in query.rows(&mut self.writing).await?.iter() {
+                touches.push(touch(row)?);
             }
         }
         touches.sort_by_key(|touch| (touch.at, touch.click));
@@ -261,25 +263,19 @@ impl Recording {
 
     /// Whose browser a click came from: the person's who was bound to it first, and before the click.
     pub(super) async fn contact_of_touch(&mut self, click: EventId) -> Result<Option<ContactId>, CatalogError> {
-        let row = sqlx::query(
-            "SELECT v.contact FROM touches AS t JOIN contact_visitors AS v ON v.visitor = t.visitor AND v.at_ms <= t.at_ms \
-             WHERE t.click = $1 ORDER BY v.at_ms, v.contact LIMIT 1",
-        )
-        .bind(click.to_string())
-        .fetch_optional(&mut *self.writing.tx)
-        .await?;
+        let row = statement("SELECT v.contact FROM touches AS t JOIN contact_visitors AS v ON v.visitor = t.visitor AND v.at_ms <= t.at_ms \
+             WHERE t.click = $1 ORDER BY v.at_ms, v.contact LIMIT 1")
+            .bind(click.to_string())
+            .first(&mut self.writing).await?;
         row.map(|row| id(&row, 0)).transpose()
     }
 
     /// Clicks of this contact's browsers by which conversions were told.
     pub async fn converted_clicks(&mut self, contact: ContactId) -> Result<Vec<EventId>, CatalogError> {
-        let rows = sqlx::query(
-            "SELECT DISTINCT t.click FROM contact_visitors AS v JOIN touches AS t ON t.visitor = v.visitor AND t.at_ms >= v.at_ms \
-             JOIN conversions AS c ON c.told_by = 'click' AND c.told_as = t.click WHERE v.contact = $1 ORDER BY t.click",
-        )
-        .bind(contact.to_string())
-        .fetch_all(&mut *self.writing.tx)
-        .await?;
+        let rows = statement("SELECT DISTINCT t.click FROM contact_visitors AS v JOIN touches AS t ON t.visitor = v.visitor AND t.at_ms >= v.at_ms \
+             JOIN conversions AS c ON c.told_by = 'click' AND c.told_as = t.click WHERE v.contact = $1 ORDER BY t.click")
+            .bind(contact.to_string())
+            .rows(&mut self.writing).await?;
         let click = |row: &AnyRow| {
             let text: &str = row.try_get(0)?;
             text.parse().map_err(|_| CatalogError::Corrupt(format!("`{text}` is no click")))
@@ -291,9 +287,9 @@ impl Recording {
 
     pub async fn decided_leads(&mut self, contact: ContactId) -> Result<Vec<DecidedLead>, CatalogError> {
         let rows =
-            sqlx::query("SELECT id, program, at_ms, by_click, decision FROM leads WHERE contact = $1 AND by_click < 2")
+            statement("SELECT id, program, at_ms, by_click, decision FROM leads WHERE contact = $1 AND by_click < 2")
                 .bind(contact.to_string())
-                .fetch_all(&mut *self.writing.tx)
+                .rows(&mut self.writing)
                 .await?;
         let lead = |row: &AnyRow| {
             let by_click: i32 = row.try_get(3)?;
@@ -314,12 +310,11 @@ impl Recording {
         credited: Option<&Credited>,
         decision: &str,
     ) -> Result<(), CatalogError> {
-        sqlx::query("UPDATE leads SET credited = $2, decision = $3 WHERE id = $1")
+        statement("UPDATE leads SET credited = $2, decision = $3 WHERE id = $1")
             .bind(lead.to_string())
             .bind(serde_json::to_string(&credited).unwrap_or_default())
             .bind(decision.to_owned())
-            .execute(&mut *self.writing.tx)
-            .await?;
+            .later(&mut self.writing);
         Ok(())
     }
 
@@ -331,7 +326,7 @@ impl Recording {
         lead: &DecidedLead,
         credited: Option<&Credited>,
     ) -> Result<(), CatalogError> {
-        sqlx::query(
+        statement(
             "INSERT INTO leads (id, program, contact, metadata, credited, decision, at_ms, told_ms, by_click) \
              VALUES ($1, $2, $3, '{}', $4, $5, $6, $7, 1) \
              ON CONFLICT (id) DO UPDATE SET credited = excluded.credited, decision = excluded.decision, by_click = 1",
@@ -343,24 +338,22 @@ impl Recording {
         .bind(lead.decision.clone())
         .bind(lead.at.0)
         .bind(self.now().0)
-        .execute(&mut *self.writing.tx)
-        .await?;
+        .later(&mut self.writing);
         Ok(())
     }
 
     /// A lead that nobody told is not needed any more.
     pub async fn drop_click_lead(&mut self, lead: FactId) -> Result<(), CatalogError> {
-        let query = sqlx::query("UPDATE leads SET by_click = 2 WHERE id = $1 AND by_click = 1");
-        query.bind(lead.to_string()).execute(&mut *self.writing.tx).await?;
+        let query = statement("UPDATE leads SET by_click = 2 WHERE id = $1 AND by_click = 1");
+        query.bind(lead.to_string()).later(&mut self.writing);
         Ok(())
     }
 
     /// Removes what [`Recording::drop_click_lead`] named, when nothing speaks of it any more.
     pub async fn sweep_click_leads(&mut self, contact: ContactId) -> Result<(), CatalogError> {
-        sqlx::query("DELETE FROM leads WHERE contact = $1 AND by_click = 2 AND id NOT IN (SELECT lead FROM referrals)")
+        statement("DELETE FROM leads WHERE contact = $1 AND by_click = 2 AND id NOT IN (SELECT lead FROM referrals)")
             .bind(contact.to_string())
-            .execute(&mut *self.writing.tx)
-            .await?;
+            .later(&mut self.writing);
         Ok(())
     }
 
@@ -385,7 +378,7 @@ impl Recording {
             .bind(i64::from(position.log))
             .bind(i64::try_from(position.next).unwrap_or(i64::MAX))
             .bind(was.map_or(-1, |was| i64::try_from(was.next).unwrap_or(i64::MAX)))
-            .execute(&mut *self.writing.tx)
+            .execute(self.writing.tx().await?)
             .await?;
             if done.rows_affected() == 0 {
                 return Ok(false);

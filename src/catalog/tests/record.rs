@@ -1,5 +1,7 @@
 //! The operating record: one of everything in it, and people who turn out to be one.
 
+use std::task::Poll;
+
 use super::*;
 use crate::{
     catalog::record::{
@@ -321,4 +323,57 @@ async fn a_fact_that_fails_in_the_database_is_taken_back_alone() {
     let mut record = fixture.catalog.record().await.unwrap();
     assert!(record.contact_by(Known::Email, "ann@home.example").await.unwrap().is_some());
     assert_eq!(record.contact_by(Known::Email, "bob@home.example").await.unwrap(), None);
+}
+
+/// Who goes away in the middle of a fact, wherever that is, leaves nothing; and whoever was told that theirs is kept finds it.
+#[tokio::test]
+async fn a_fact_that_is_given_up_anywhere_leaves_nothing_behind() {
+    let fixture = Fixture::spring(BACKEND).await;
+    let told = fixture.catalog.outbox_last().await.unwrap();
+    let catalog = fixture.catalog.clone();
+    let tell = move |number: u64| {
+        let catalog = catalog.clone();
+        async move {
+            let mut record = catalog.record().await?;
+            record.contact(&person(&format!("{number}@home.example"), "")).await?;
+            record.foresee_names(&[(Known::External, "nobody")], None, None, &[]).await?;
+            record.tell("lead.created", &code("spring"), json!({ "number": number })).await?;
+            record.commit().await
+        }
+    };
+    let tasks: Vec<_> = (0..60_u64)
+        .map(|number| {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                if !number.is_multiple_of(3) {
+                    // Who shared a transaction with one that was given up is told so, and tells it again.
+                    while let Err(error) = tell(number).await {
+                        assert!(error.is_passing(), "{error}");
+                    }
+                    return;
+                }
+                let mut fact = Box::pin(tell(number));
+                for _ in 0..number % 11 {
+                    let polled = std::future::poll_fn(|context| Poll::Ready(fact.as_mut().poll(context))).await;
+                    if polled.is_ready() {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    tell(99).await.unwrap();
+    let rows = fixture.catalog.outbox_after(told, 100).await.unwrap();
+    let there: Vec<u64> =
+        rows.iter().map(|row| serde_json::from_str::<Value>(&row.body).unwrap()["number"].as_u64().unwrap()).collect();
+    let mut record = fixture.catalog.record().await.unwrap();
+    for number in 0..60 {
+        let known = record.contact_by(Known::Email, &format!("{number}@home.example")).await.unwrap().is_some();
+        assert_eq!(known, there.contains(&number), "{number}: its row, and what it tells");
+        assert!(known || number.is_multiple_of(3), "{number} was told that it is kept");
+    }
 }

@@ -96,6 +96,16 @@ impl Vendor {
         }
     }
 
+    /// Whether a connection may be gone without a word: it is asked before each use.
+    pub(super) const fn can_be_lost(&self) -> bool {
+        matches!(self, Vendor::Postgres(_))
+    }
+
+    /// Whether several statements with parameters go in one text.
+    pub(super) const fn takes_several(&self) -> bool {
+        matches!(self, Vendor::Sqlite(_))
+    }
+
     /// Items, and rows of the change feed, in one statement.
     pub(super) const fn bulk(&self) -> (usize, usize) {
         match self {
