@@ -122,8 +122,20 @@ async fn lines(data: &Path) -> Vec<String> {
             "SELECT 'figures ' || {PERSON} || g.figures FROM referral_figures AS g JOIN referrals AS f ON f.id = g.referral"
         ),
         format!(
-            "SELECT 'sum ' || {} FROM record_sums WHERE count <> 0 OR amount <> 0",
-            all("days figure at_day program partner link ad detail currency count amount")
+            "SELECT 'people ' || {} FROM record_people WHERE lead + first_lead + last_lead > 0",
+            all(
+                "days at_day partner link ad program lead qualified rejected rewarded first_lead first_qualified last_lead last_qualified"
+            )
+        ),
+        format!(
+            "SELECT 'money ' || {} FROM record_money WHERE revenue_count + owed_count + issued_count + lost_count > 0",
+            all(
+                "days at_day partner link ad program currency revenue_count revenue refunded_count refunded owed_count owed issued_count issued lost_count lost"
+            )
+        ),
+        format!(
+            "SELECT 'sum ' || {} FROM record_days WHERE count <> 0 OR amount <> 0",
+            all("days figure at_day program detail currency count amount")
         ),
     ] {
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await.unwrap();

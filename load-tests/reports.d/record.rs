@@ -1,6 +1,9 @@
-//! The record of these people, written in bulk: the rows that a desk would write.
+//! The record of these people, written in bulk: the rows that a desk would write, and what a server that was there from the first day has
+//! left beside them.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
+
+use arc_swap::ArcSwap;
 
 use fingerpost::{
     catalog::{Bulk, Catalog, Link, Partner, Program, Row, entity},
@@ -8,6 +11,8 @@ use fingerpost::{
         code::Code,
         fact::{Case, Conversion, FactId, Lead, Place},
         id::EventId,
+        key::{Key, KeyRing},
+        mail,
         money::Money,
         program::Attribution,
         terms::{Owed, RewardState},
@@ -15,6 +20,7 @@ use fingerpost::{
     },
     io::clock::Clock,
     referral::{
+        Desk,
         attribution::{Candidate, Rules, Source, decide},
         outcome::{Standing, Terms, outcome},
     },
@@ -74,6 +80,10 @@ pub(crate) async fn fill(data: &Path, people: impl Iterator<Item = Person>, now:
     let path = data.join("catalog.db");
     let catalog = Catalog::open(&format!("sqlite:{}", path.display()), true, Clock::System).await.unwrap();
     items(&catalog).await;
+    // The terms are older than the first person: else a server would bring them to everybody at its next start.
+    let keys = KeyRing::new(vec![Key::new(1, &[1; 32])]).unwrap();
+    let desk = Desk::new(catalog.clone(), Arc::new(ArcSwap::from_pointee(keys)), Clock::System);
+    desk.follow_terms().await.unwrap();
     let options =
         SqliteConnectOptions::new().filename(&path).pragma("synchronous", "OFF").pragma("cache_size", "-400000");
     let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
@@ -117,7 +127,7 @@ struct Tables {
 
 const INTO: [&str; 7] = [
     "contacts (id, email, external, first_name, last_name, created_at, updated_at)",
-    "contact_keys (kind, value, contact)",
+    "contact_keys (kind, value, contact, normal)",
     "leads (id, program, contact, click, metadata, credited, decision, at_ms, told_ms)",
     "conversions (id, invoice, contact, told_by, told_as, program, event, amount, currency, source, digest, at_ms, told_ms)",
     "refunds (id, invoice, amount, reason, digest, at_ms, told_ms)",
@@ -144,7 +154,7 @@ impl Tables {
             Field::Number(now.0),
             Field::Number(now.0),
         ]);
-        self.rows[1].push(vec![text("email"), text(&email), text(contact)]);
+        self.rows[1].push(vec![text("email"), text(&email), text(contact), text(mail::normal(&email))]);
         let code = |name: String| name.parse::<Code>().unwrap();
         let touch = Candidate {
             source: Source::Token,

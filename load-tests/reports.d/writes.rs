@@ -47,7 +47,7 @@ pub(crate) fn tell(server: &Server, clients: usize, time: Duration) -> Told {
 }
 
 /// User and system time of a process, microseconds (`/proc/PID/stat`, 100 ticks a second).
-fn cpu_us(pid: u32) -> f64 {
+pub(crate) fn cpu_us(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("/proc");
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     fields[11..13].iter().map(|ticks| ticks.parse::<f64>().expect("ticks") * 10_000.0).sum()

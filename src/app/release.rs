@@ -20,7 +20,12 @@ pub(super) async fn follow(catalog: Catalog, desk: Desk, stop: CancellationToken
         if !counted {
             counted = tokio::select! {
                 () = stop.cancelled() => return,
-                missing = catalog.count_missing() => missing.is_ok(),
+                missing = catalog.count_missing() => {
+                    if let Ok(referrals @ 1..) = missing {
+                        tracing::info!(referrals, "all referrals are in the sums that reports are made of");
+                    }
+                    missing.is_ok()
+                }
             };
         }
         let released = tokio::select! {

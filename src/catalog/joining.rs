@@ -46,7 +46,8 @@ impl Catalog {
     pub async fn join(&self, joining: &Joining<'_>) -> Result<(Partner, bool), CatalogError> {
         let mut writing = Writing::begin(self).await?;
         let sql = by_mail();
-        let rows = sqlx::query(AssertSqlSafe(sql)).bind(joining.email.to_owned()).fetch_all(writing.tx().await?).await?;
+        let rows =
+            sqlx::query(AssertSqlSafe(sql)).bind(joining.email.to_owned()).fetch_all(writing.tx().await?).await?;
         let known: Vec<Partner> =
             rows.iter().map(|row| Partner::from_row(&mut RowReader::new(row))).collect::<Result<_, _>>()?;
         if let Some(there) = known.iter().find(|partner| partner.is_in(joining.program)) {

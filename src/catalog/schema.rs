@@ -15,9 +15,12 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/catalog/migrati
 const MIGRATION_TRIES: u32 = 5;
 const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
 
-/// The tables that the migrations make, in that order.
+/// The tables that the migrations make and leave, in that order.
 pub(super) fn tables() -> &'static [&'static str] {
-    static TABLES: LazyLock<Vec<&'static str>> = LazyLock::new(|| behind("CREATE TABLE "));
+    static TABLES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+        let dropped = behind("DROP TABLE ");
+        behind("CREATE TABLE ").into_iter().filter(|table| !dropped.contains(table)).collect()
+    });
     &TABLES
 }
 
@@ -30,7 +33,7 @@ pub(super) fn seeded() -> &'static [&'static str] {
 /// The names behind these words where they begin a line.
 fn behind(words: &str) -> Vec<&'static str> {
     let lines = MIGRATIONS.iter().flat_map(|migration| migration.sql.as_str().lines());
-    lines.filter_map(|line| line.strip_prefix(words)?.split([' ', '(']).next()).collect()
+    lines.filter_map(|line| line.strip_prefix(words)?.split([' ', '(', ';']).next()).collect()
 }
 
 impl Catalog {

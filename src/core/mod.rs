@@ -24,6 +24,7 @@ pub mod program;
 pub mod review;
 pub mod rule;
 pub mod script;
+pub mod stretch;
 pub mod template;
 pub mod terms;
 pub mod time;

@@ -1,7 +1,5 @@
 //! What reports are made of: any range of time, asked in any way, is the sum of its people.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 use serde_json::json;
 use sqlx::Row;
@@ -53,7 +51,7 @@ async fn tell(office: &Office, number: usize, (hours, partner, touched, amount):
 /// The same from what each referral adds, one by one.
 async fn recount(office: &Office, people: &People, figures: &[Figure], by: By) -> Sums {
     let rows = sqlx::query("SELECT figures FROM referral_figures").fetch_all(&office.pool).await.unwrap();
-    let mut sums = BTreeMap::new();
+    let mut sums = Sums::new();
     for row in rows {
         let added: Figures = serde_json::from_str(row.get(0)).unwrap();
         let came = Millis(added.since);

@@ -161,26 +161,41 @@ impl Office {
                  FROM rewards AS w JOIN referrals AS f ON f.id = w.referral"
             ),
             format!("SELECT 'sale ' || f.invoice || ' of ' || COALESCE({PERSON}, 'nobody') FROM conversions AS f"),
-            "SELECT 'sum ' || days || ' ' || figure || ' ' || at_day || ' ' || partner || ' ' || link || ' ' || detail || ' ' || \
-             currency || ' ' || count || ' ' || amount FROM record_sums WHERE count <> 0 OR amount <> 0"
+            "SELECT 'people ' || days || ' ' || at_day || ' ' || partner || ' ' || link || ' ' || lead || ' ' || qualified || ' ' || rejected \
+             || ' ' || rewarded || ' ' || first_lead || ' ' || first_qualified || ' ' || last_lead || ' ' || last_qualified \
+             FROM record_people WHERE lead + first_lead + last_lead > 0"
+                .to_owned(),
+            "SELECT 'money ' || days || ' ' || at_day || ' ' || partner || ' ' || link || ' ' || currency || ' ' || revenue_count || ' ' || \
+             revenue || ' ' || refunded || ' ' || owed_count || ' ' || owed || ' ' || issued || ' ' || lost FROM record_money \
+             WHERE revenue_count + owed_count + issued_count + lost_count > 0"
+                .to_owned(),
+            "SELECT 'sum ' || days || ' ' || figure || ' ' || at_day || ' ' || detail || ' ' || currency || ' ' || count || ' ' || amount \
+             FROM record_days WHERE count <> 0 OR amount <> 0"
                 .to_owned(),
         ] {
             let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await.unwrap();
             lines.extend(rows.iter().map(|row| row.get::<String, _>(0)));
         }
-        for (figure, recount) in RECOUNTS {
-            let sums = format!(
-                "SELECT CAST(COALESCE(sum(count), 0) AS BIGINT), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM record_sums WHERE figure = '{figure}' AND days = "
-            );
+        for (figure, table, recount) in RECOUNTS {
+            let (count, amount) = match table {
+                "record_people" => (figure.to_owned(), "0".to_owned()),
+                _ => (format!("{figure}_count"), figure.to_owned()),
+            };
+            let by_who = ["0", "1", "7", "28"]
+                .map(|days| format!("sum({count}), sum({amount}) FROM {table} WHERE days = {days}"));
+            let together = ["1", "28"].map(|days| {
+                format!("sum(count), sum(amount) FROM record_days WHERE figure = '{figure}' AND days = {days}")
+            });
             let mut found = Vec::new();
-            for days in ["0", "1", "7", "28", "-1"] {
+            for sums in by_who.iter().chain(&together) {
                 let row =
-                    sqlx::query(sqlx::AssertSqlSafe(format!("{sums}{days}"))).fetch_one(&self.pool).await.unwrap();
-                found.push((row.get::<i64, _>(0), row.get::<i64, _>(1)));
+                    sqlx::query(sqlx::AssertSqlSafe(format!("SELECT {sums}"))).fetch_one(&self.pool).await.unwrap();
+                let number = |at: usize| row.get::<Option<i64>, _>(at).unwrap_or(0);
+                found.push((number(0), number(1)));
             }
             let row = sqlx::query(recount).fetch_one(&self.pool).await.unwrap();
             let expected = (row.get::<i64, _>(0), row.get::<i64, _>(1));
-            assert_eq!(found, [expected; 5], "{figure}");
+            assert_eq!(found, [expected; 6], "{figure}");
         }
         lines.sort();
         lines
@@ -213,16 +228,22 @@ impl Office {
 }
 
 /// What a sum must be, counted in the rows.
-const RECOUNTS: [(&str, &str); 5] = [
-    ("lead", "SELECT count(*), 0 FROM referrals"),
-    ("qualified", "SELECT count(*), 0 FROM referrals WHERE state = 'qualified'"),
-    ("owed", "SELECT count(*), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE state IN ('held', 'due')"),
+const RECOUNTS: [(&str, &str, &str); 5] = [
+    ("lead", "record_people", "SELECT count(*), 0 FROM referrals"),
+    ("qualified", "record_people", "SELECT count(*), 0 FROM referrals WHERE state = 'qualified'"),
+    (
+        "owed",
+        "record_money",
+        "SELECT count(*), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE state IN ('held', 'due')",
+    ),
     (
         "lost",
+        "record_money",
         "SELECT count(*), CAST(COALESCE(sum(amount), 0) AS BIGINT) FROM rewards WHERE state = 'reversed' AND issued_ms IS NOT NULL",
     ),
     (
         "revenue",
+        "record_money",
         "SELECT count(*), CAST(COALESCE(sum(c.amount), 0) AS BIGINT) FROM conversions AS c JOIN referrals AS r \
          ON r.contact = c.contact WHERE r.state <> 'rejected'",
     ),

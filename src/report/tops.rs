@@ -1,6 +1,6 @@
 //! Who and what brings most; and who would be credited by the first and by the last touch.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Question, Sources, Unanswered};
 use crate::{
@@ -62,34 +62,35 @@ fn sum(sums: &Sums, of: Of, name: &str, figure: Figure, currency: &str) -> Sum {
 }
 
 /// The names with most of these figures; the first one decides, the next where it is equal.
-fn best(of: Of, sums: &Sums, figures: &[Figure], reach: &BTreeMap<String, ReachRow>, limit: usize) -> Vec<String> {
-    let mut ranks: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+fn best(of: Of, sums: &Sums, figures: &[Figure], reach: &HashMap<String, ReachRow>, limit: usize) -> Vec<String> {
+    let mut ranks: HashMap<&str, Vec<i64>> = HashMap::new();
     for (key, sum) in sums {
-        let name = of.name(&key.who);
         if let Some(at) = figures.iter().position(|figure| *figure == key.figure) {
-            ranks.entry(name.to_owned()).or_insert_with(|| vec![0; figures.len() + 1])[at] += sum.count;
+            ranks.entry(of.name(&key.who)).or_insert_with(|| vec![0; figures.len() + 1])[at] += sum.count;
         }
     }
     for (name, row) in reach {
         let clicks = i64::try_from(row.clicks).unwrap_or(i64::MAX);
-        ranks.entry(name.clone()).or_insert_with(|| vec![0; figures.len() + 1])[figures.len()] = clicks;
+        ranks.entry(name).or_insert_with(|| vec![0; figures.len() + 1])[figures.len()] = clicks;
     }
     // Empty: nobody is credited, or no link or ad is known.
     ranks.remove("");
-    let mut ranks: Vec<(Vec<i64>, String)> = ranks.into_iter().map(|(name, rank)| (rank, name)).collect();
-    ranks.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    ranks.into_iter().take(limit).map(|(_, name)| name).collect()
+    let mut ranks: Vec<(&str, Vec<i64>)> = ranks.into_iter().collect();
+    ranks.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    ranks.into_iter().take(limit).map(|(name, _)| name.to_owned()).collect()
 }
 
 pub(super) async fn top(sources: Sources<'_>, question: &Question, of: Of) -> Result<Table, Unanswered> {
     let filter = question.filter.clone();
     let query = ReachQuery { filter, by: vec![of.dimension()], without_visitors: true };
     let reach = sources.events.reach(&query).await?;
-    let mut reach: BTreeMap<String, ReachRow> = reach.into_iter().map(|row| (row.key.concat(), row)).collect();
+    let mut reach: HashMap<String, ReachRow> = reach.into_iter().map(|row| (row.key.concat(), row)).collect();
     let (people, by) = (question.people(), of.by());
-    let ranks = sources.catalog.sums(&people, &[Figure::Qualified, Figure::Lead], by, &[]).await?;
-    let names = best(of, &ranks, &[Figure::Qualified, Figure::Lead], &reach, question.limit);
-    let figures = [Figure::Rewarded, Figure::Revenue, Figure::Refunded, Figure::Owed, Figure::Issued, Figure::Lost];
+    let counts = [Figure::Qualified, Figure::Lead, Figure::Rewarded];
+    let counts = sources.catalog.sums(&people, &counts, by, &[]).await?;
+    let names = best(of, &counts, &[Figure::Qualified, Figure::Lead], &reach, question.limit);
+    // Money is asked of the best only.
+    let figures = [Figure::Revenue, Figure::Refunded, Figure::Owed, Figure::Issued, Figure::Lost];
     let sums = if names.is_empty() { Sums::new() } else { sources.catalog.sums(&people, &figures, by, &names).await? };
     let mut rows = Vec::new();
     for name in &names {
@@ -102,16 +103,12 @@ pub(super) async fn top(sources: Sources<'_>, question: &Question, of: Of) -> Re
         // Who has no money has one line, without a currency.
         let own = if own.is_empty() { BTreeSet::from([""]) } else { own };
         for currency in own {
-            let count = |sums: &Sums, figure| Cell::Number(sum(sums, of, name, figure, "").count.unsigned_abs());
+            let count = |figure| Cell::Number(sum(&counts, of, name, figure, "").count.unsigned_abs());
             let amount = |figure| sum(&sums, of, name, figure, currency).amount;
             let cost = amount(Figure::Owed) + amount(Figure::Issued) + amount(Figure::Lost);
             let mut cells = vec![Cell::from(name.as_str())];
             cells.extend([row.views, row.clicks, row.shares].map(Cell::Number));
-            cells.extend([
-                count(&ranks, Figure::Lead),
-                count(&ranks, Figure::Qualified),
-                count(&sums, Figure::Rewarded),
-            ]);
+            cells.extend([Figure::Lead, Figure::Qualified, Figure::Rewarded].map(count));
             cells.push(currency.into());
             cells.push(Cell::money(amount(Figure::Revenue) - amount(Figure::Refunded), currency));
             cells.push(Cell::money(cost, currency));
@@ -147,12 +144,9 @@ pub(super) async fn models(sources: Sources<'_>, question: &Question) -> Result<
         Figure::Qualified,
     ];
     let of = Of::Partner;
-    // Who is first and last decides; the rest is asked of the best only.
-    let people = question.people();
-    let ranks = sources.catalog.sums(&people, &figures[..2], of.by(), &[]).await?;
-    let names = best(of, &ranks, &figures[..2], &BTreeMap::new(), question.limit);
-    let sums =
-        if names.is_empty() { Sums::new() } else { sources.catalog.sums(&people, &figures, of.by(), &names).await? };
+    let sums = sources.catalog.sums(&question.people(), &figures, of.by(), &[]).await?;
+    // Who is first and last decides.
+    let names = best(of, &sums, &figures[..2], &HashMap::new(), question.limit);
     let row = |name: &String| {
         let mut cells = vec![Cell::from(name.as_str())];
         cells.extend(figures.map(|figure| Cell::Number(sum(&sums, of, name, figure, "").count.unsigned_abs())));

@@ -3,7 +3,7 @@
 //! Everything belongs to the moment at which the person came, also what they bring later: so no step of a funnel has more than the
 //! one before it, and a sum over days is the sum of their people. Money is in minor units, each currency for itself.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -207,7 +207,7 @@ pub fn click_time(click: &str) -> Option<i64> {
 }
 
 /// What a sum is kept under, but for its stretch of days.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     pub figure: Figure,
     pub program: String,
@@ -230,16 +230,54 @@ impl Sum {
     }
 }
 
-pub type Sums = BTreeMap<Key, Sum>;
+/// In no order: a report by partner has tens of thousands, and to compare keys of that many texts costs more than to hash them.
+pub type Sums = HashMap<Key, Sum>;
+
+/// Classes and months as a sum's detail: two digits.
+const DETAILS: [&str; WAITS_MS.len() + 1] =
+    ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16", "17", "18"];
+const _: () = assert!((MONTHS_AFTER as usize) < DETAILS.len());
+
+/// A sum's detail for a month after the lead.
+fn month_detail(months_after: i64) -> &'static str {
+    DETAILS[usize::try_from(months_after.clamp(0, MONTHS_AFTER)).unwrap_or_default()]
+}
+
+/// What one referral adds to one sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Added<'a> {
+    pub figure: Figure,
+    pub program: &'a str,
+    pub who: &'a Who,
+    pub detail: &'a str,
+    pub currency: &'a str,
+    pub sum: Sum,
+}
+
+impl Added<'_> {
+    pub fn key(&self) -> Key {
+        Key {
+            figure: self.figure,
+            program: self.program.to_owned(),
+            who: self.who.clone(),
+            detail: self.detail.to_owned(),
+            currency: self.currency.to_owned(),
+        }
+    }
+}
 
 impl Figures {
     /// The sums that it is in.
     pub fn sums(&self) -> Sums {
         let mut sums = Sums::new();
+        self.each(|added| sums.entry(added.key()).or_default().add(added.sum));
+        sums
+    }
+
+    /// What it adds, one by one; to one sum possibly several times.
+    pub fn each(&self, mut take: impl FnMut(Added<'_>)) {
         let mut add = |figure: Figure, who: &Who, detail: &str, currency: &str, count: i64, amount: i64| {
-            let (program, who) = (self.program.clone(), who.clone());
-            let key = Key { figure, program, who, detail: detail.to_owned(), currency: currency.to_owned() };
-            sums.entry(key).or_default().add(Sum { count, amount });
+            take(Added { figure, program: &self.program, who, detail, currency, sum: Sum { count, amount } });
         };
         let who = &self.who;
         add(Figure::Lead, who, "", "", 1, 0);
@@ -257,7 +295,7 @@ impl Figures {
             }
         }
         let mut waited = |figure, from: i64, to: i64| {
-            add(figure, who, &format!("{:02}", wait_class(to.saturating_sub(from))), "", 1, 0);
+            add(figure, who, DETAILS[wait_class(to.saturating_sub(from))], "", 1, 0);
         };
         if let Some(clicked) = self.clicked {
             waited(Figure::ClickToLead, clicked, self.since);
@@ -268,18 +306,17 @@ impl Figures {
                 waited(Figure::ClickToQualified, clicked, at);
             }
             add(Figure::Qualified, who, "", "", 1, 0);
-            let month = format!("{:02}", months_after(Millis(self.since), Millis(at)));
-            add(Figure::QualifiedAfter, who, &month, "", 1, 0);
+            let month = month_detail(months_after(Millis(self.since), Millis(at)));
+            add(Figure::QualifiedAfter, who, month, "", 1, 0);
         }
         for Sale { months_after, currency, amount, paid_back } in &self.sales {
             add(Figure::Revenue, who, "", currency, 1, *amount);
             if *paid_back > 0 {
                 add(Figure::Refunded, who, "", currency, 1, *paid_back);
             }
-            add(Figure::RevenueAfter, who, &format!("{months_after:02}"), currency, 1, amount - paid_back);
+            add(Figure::RevenueAfter, who, month_detail(*months_after), currency, 1, amount - paid_back);
         }
         self.add_rewards(&mut add);
-        sums
     }
 
     fn add_rewards(&self, add: &mut impl FnMut(Figure, &Who, &str, &str, i64, i64)) {

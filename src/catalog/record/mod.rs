@@ -26,8 +26,10 @@
 //! | `group` | facts that wait share a transaction |
 //! | `seen` | what a transaction has read already |
 //! | `sums` | what reports are made of, brought up to date in the same transaction |
+//! | `sum_tables` | where they are kept |
 //! | `figures` | what one referral adds to the sums |
 //! | `report` | the sums, asked |
+//! | `spans` | where the sums of a range stand |
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -69,6 +71,8 @@ mod related;
 pub mod report;
 mod review;
 pub(super) mod seen;
+mod spans;
+mod sum_tables;
 pub(super) mod sums;
 mod touch;
 mod whole;

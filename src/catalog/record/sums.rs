@@ -10,38 +10,18 @@ use serde::Deserialize;
 use sqlx::{Row, any::AnyRow};
 
 use super::{
-    super::{
-        Catalog, CatalogError,
-        trip::{Statement, statement},
-        write::Writing,
-    },
+    super::{Catalog, CatalogError, trip::statement, write::Writing},
     contact::{ContactId, id},
-    figures::{Figures, Granted, Key, Sale, Standing, Sum, Who, click_time, months_after},
+    figures::{Figures, Granted, Sale, Standing, Who, click_time, months_after},
+    sum_tables::{CHUNKS, Differences, Upsert},
 };
-use crate::core::{
-    fact::FactId,
-    time::{DAY_MS, Millis},
-};
-
-/// Rows of one statement, largest first: few texts, so that the driver keeps them prepared.
-const CHUNKS: [usize; 4] = [64, 16, 4, 1];
-/// Lengths of the stretches that have sums by partner, link and ad; 0 is all time.
-pub(super) const STRETCHES: [i64; 4] = [0, 28, 7, 1];
-/// In the place of a length: one day, all partners, links and ads together.
-pub(super) const TOGETHER: i64 = -1;
-/// 1970-01-05 was a Monday.
-const MONDAY: i64 = 4;
+use crate::core::{fact::FactId, time::Millis};
 
 /// What may have changed in a transaction.
 #[derive(Debug, Default)]
 pub(in super::super) struct Moved {
     pub(super) referrals: BTreeSet<FactId>,
     pub(super) people: BTreeSet<ContactId>,
-}
-
-/// The first day of the stretch of this length that holds a day.
-pub(super) const fn stretch(days: i64, day: i64) -> i64 {
-    if days == 0 { 0 } else { day - (day - MONDAY).rem_euclid(days) }
 }
 
 /// A referral as it stands, and what was counted of it.
@@ -51,9 +31,6 @@ struct Subject {
     before: Option<Figures>,
     now: Figures,
 }
-
-/// Rows of `record_sums`: its key and the difference.
-type Differences = BTreeMap<(i64, i64, Key), Sum>;
 
 /// Brings the sums up to date with everything that moved.
 pub(in super::super) async fn follow(writing: &mut Writing) -> Result<(), CatalogError> {
@@ -68,9 +45,9 @@ pub(in super::super) async fn follow(writing: &mut Writing) -> Result<(), Catalo
         }
     }
     let gone: Vec<String> = referrals.into_iter().filter(|id| !subjects.contains_key(id)).collect();
-    let mut differences = Differences::new();
+    let mut differences = Differences::default();
     for row in among(writing, "SELECT referral, figures FROM referral_figures WHERE referral IN ", &gone).await? {
-        add(&mut differences, &read(row.try_get(1)?)?, -1);
+        differences.add(&read(row.try_get(1)?)?, -1);
     }
     among(writing, "DELETE FROM referral_figures WHERE referral IN ", &gone).await?;
     let mut subjects: Vec<Subject> = subjects.into_values().collect();
@@ -79,16 +56,18 @@ pub(in super::super) async fn follow(writing: &mut Writing) -> Result<(), Catalo
     subjects.retain(|subject| subject.before.as_ref() != Some(&subject.now));
     for subject in &subjects {
         if let Some(before) = &subject.before {
-            add(&mut differences, before, -1);
+            differences.add(before, -1);
         }
-        add(&mut differences, &subject.now, 1);
+        differences.add(&subject.now, 1);
     }
     keep(writing, &subjects).await?;
-    write(writing, differences).await
+    differences.write(writing).await
 }
 
 /// Referrals of one transaction when what is missing is counted.
 const COUNTED_AT_ONCE: i64 = 512;
+/// Of a line of the log.
+const COUNTED_A_LINE: u64 = 100_000;
 
 impl Catalog {
     /// Counts the referrals that are in no sum: those of before there were any, or of a record that was written in bulk. Gives how
@@ -109,6 +88,12 @@ impl Catalog {
             record.commit().await?;
             pace.rest().await;
             counted += rows.len() as u64;
+            if counted % COUNTED_A_LINE < rows.len() as u64 {
+                tracing::info!(
+                    referrals = counted,
+                    "counting referrals that are in no sum: until it is done reports say less"
+                );
+            }
         }
     }
 }
@@ -240,81 +225,19 @@ async fn add_rewards(writing: &mut Writing, subjects: &mut [Subject]) -> Result<
     Ok(())
 }
 
-/// Adds or takes away what a referral adds.
-fn add(differences: &mut Differences, figures: &Figures, sign: i64) {
-    let day = figures.since.div_euclid(DAY_MS);
-    for (key, sum) in figures.sums() {
-        let sum = Sum { count: sign * sum.count, amount: sign * sum.amount };
-        if key.figure.is_by_partner() {
-            for days in STRETCHES {
-                differences.entry((days, stretch(days, day), key.clone())).or_default().add(sum);
-            }
-        }
-        let key = Key { who: Who::default(), ..key };
-        differences.entry((TOGETHER, day, key)).or_default().add(sum);
-    }
-}
-
 async fn keep(writing: &mut Writing, subjects: &[Subject]) -> Result<(), CatalogError> {
-    in_chunks(writing, subjects, ("INSERT INTO referral_figures (referral, figures)", 2, KEPT), |subject, row| {
-        row.bind(&*subject.id).bind(serde_json::to_string(&subject.now).unwrap_or_default())
-    })
-    .await
-}
-
-const KEPT: &str = "ON CONFLICT (referral) DO UPDATE SET figures = excluded.figures";
-const SUMMED: &str = "ON CONFLICT (days, figure, at_day, program, partner, link, ad, detail, currency) DO UPDATE SET \
-                      count = record_sums.count + excluded.count, amount = record_sums.amount + excluded.amount";
-
-async fn write(writing: &mut Writing, differences: Differences) -> Result<(), CatalogError> {
-    let changed: Vec<_> = differences.into_iter().filter(|(_, sum)| *sum != Sum::default()).collect();
-    let into =
-        "INSERT INTO record_sums (days, figure, at_day, program, partner, link, ad, detail, currency, count, amount)";
-    in_chunks(writing, &changed, (into, 11, SUMMED), |((days, day, key), sum), row| {
-        let row = row.bind(*days).bind(key.figure.word()).bind(*day);
-        let texts = [&key.program, &key.who.partner, &key.who.link, &key.who.ad, &key.detail, &key.currency];
-        texts.into_iter().fold(row, |row, text| row.bind(&**text)).bind(sum.count).bind(sum.amount)
-    })
-    .await
-}
-
-/// Upserts rows: `(INSERT … (columns), their number, ON CONFLICT …)`.
-async fn in_chunks<T>(
-    writing: &mut Writing,
-    mut rows: &[T],
-    (into, columns, conflict): (&str, usize, &str),
-    bind: impl Fn(&T, Statement) -> Statement,
-) -> Result<(), CatalogError> {
-    while !rows.is_empty() {
-        // Full chunks stay prepared; what is left is prepared for once.
-        let size = rows.len().min(CHUNKS[0]);
-        let (chunk, rest) = rows.split_at(size);
-        let values = |row: usize| {
-            let places: Vec<String> = (1..=columns).map(|at| format!("${}", row * columns + at)).collect();
-            format!("({})", places.join(", "))
-        };
-        let values: Vec<String> = (0..size).map(values).collect();
-        let sql = format!("{into} VALUES {} {conflict}", values.join(", "));
-        let write = chunk.iter().fold(statement(sql), |write, item| bind(item, write));
-        let write = if CHUNKS.contains(&size) { write } else { write.once() };
-        write.done(writing, Vec::new()).await?;
-        rows = rest;
-    }
-    Ok(())
+    let conflict = "ON CONFLICT (referral) DO UPDATE SET figures = excluded.figures";
+    let upsert = Upsert::new("referral_figures", &["referral", "figures"], conflict.to_owned());
+    upsert
+        .run(writing, subjects, |subject, row| {
+            row.bind(&*subject.id).bind(serde_json::to_string(&subject.now).unwrap_or_default())
+        })
+        .await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stretches_begin_on_mondays() {
-        // 2026-03-01 was a Sunday.
-        let sunday = 20_513;
-        assert_eq!([0, 7, 28].map(|days| stretch(days, sunday)), [0, sunday - 6, 20_500]);
-        assert!([7, 28].iter().all(|days| stretch(*days, stretch(*days, sunday)) == stretch(*days, sunday)));
-        assert_eq!((20_500 - MONDAY) % 28, 0);
-    }
 
     #[test]
     fn touches_are_those_that_could_be_credited() {

@@ -145,7 +145,7 @@ impl Vendor {
         tables: &[&str],
     ) -> Result<(), CatalogError> {
         match self {
-            Vendor::Sqlite(_) => Ok(()),
+            Vendor::Sqlite(_) => sqlite::finish_schema(connection).await,
             Vendor::Postgres(_) => postgres::finish_schema(connection, tables).await,
         }
     }

@@ -82,6 +82,26 @@ pub(super) fn sort(error: &dyn DatabaseError) -> Option<CatalogError> {
     error.code().is_some_and(|code| matches!(&*code, "5" | "261" | "517" | "6")).then_some(CatalogError::Busy)
 }
 
+/// Tables whose rows are found by their whole key: in SQLite they stand in its order, in one tree where there would be two. PostgreSQL
+/// does not know these words.
+const IN_ORDER: [&str; 4] = ["referral_figures", "record_people", "record_money", "record_days"];
+
+/// Behind the migrations: makes the tables anew that are to stand in the order of their keys. They are empty when that happens, but for
+/// a table that was kept by somebody else.
+pub(super) async fn finish_schema(connection: &mut AnyConnection) -> Result<(), CatalogError> {
+    for table in IN_ORDER {
+        let sql = "SELECT sql FROM sqlite_master WHERE name = $1 AND sql NOT LIKE '%WITHOUT ROWID'";
+        let Some(row) = sqlx::query(sql).bind(table).fetch_optional(&mut *connection).await? else { continue };
+        let text: String = row.try_get(0)?;
+        let sql = format!(
+            "BEGIN IMMEDIATE; ALTER TABLE {table} RENAME TO out_of_order; {text} WITHOUT ROWID; \
+             INSERT INTO {table} SELECT * FROM out_of_order; DROP TABLE out_of_order; COMMIT"
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn columns(
     connection: &mut AnyConnection,
     table: &str,

@@ -20,6 +20,7 @@
 //! | `visits.rs` | where the touches of a visitor stand |
 //! | `sink.rs` | writing |
 //! | `reports.rs` | reading |
+//! | `source.rs` | where the sums for a question stand |
 //! | `touches.rs` | the touches of visitors, and what arrived |
 //! | `keep.rs` | forgetting |
 //! | `error.rs` | which errors are worth another try |
@@ -40,6 +41,7 @@ mod lazy;
 mod record;
 mod reports;
 mod sink;
+mod source;
 mod sums;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use serde::de::DeserializeOwned;
 use sqlx::{
     Arguments, AssertSqlSafe, Row, SqliteConnection,
     sqlite::{SqliteArguments, SqlitePool, SqliteRow},
@@ -14,14 +15,15 @@ use super::{
         Arrived, BoxFuture, CreditedClick, Dimension, EventCursor, Filter, LinkRow, LinksQuery, Position, ReachQuery,
         ReachRow, ReportError, Reports, TouchQuery, in_order,
     },
-    closed::{self, Source, source},
+    closed,
     error::{Verdict, sort},
     record,
+    source::Asked,
 };
 use crate::core::{
     code::Code,
     event::{Class, Event, Reason},
-    time::{DAY_MS, HOUR_MS, Millis},
+    time::Millis,
 };
 
 /// Answers from `events.db`; cheap to clone.
@@ -77,59 +79,45 @@ impl Statement {
         Ok(())
     }
 
-    /// Limits a time column to the filter's range, in whole hours.
-    fn hours(&mut self, column: &str, filter: &Filter) -> Result<(), ReportError> {
-        if let Some(since) = filter.since {
-            self.and(&format!(" AND {column} >= ?"), since.hour().0)?;
-        }
-        if let Some(until) = filter.until {
-            self.and(&format!(" AND {column} < ?"), until.plus(HOUR_MS - 1).hour().0)?;
-        }
-        Ok(())
-    }
-
-    /// The same of sums, where their source is not limited yet.
-    fn hours_of(&mut self, source: &Source, filter: &Filter) -> Result<(), ReportError> {
-        if source.is_limited() { Ok(()) } else { self.hours("hour", filter) }
-    }
-
     async fn all(self, connection: &mut SqliteConnection) -> Result<Vec<SqliteRow>, ReportError> {
         Ok(sqlx::query_with(AssertSqlSafe(self.sql), self.arguments).fetch_all(connection).await?)
     }
 }
 
-/// A dimension as a column of the view `reach`.
-fn of_sums(dimension: Dimension) -> String {
-    match dimension {
-        Dimension::Day => format!("hour - hour % {DAY_MS}"),
-        other => other.label().to_owned(),
+/// All rows of a query with columns `d0`, `d1`, …, and these numbers: the texts of the dimensions, then the numbers. They come as one text, as
+/// each row and each column of it would cost the driver as much as the sum does.
+async fn packed<T: DeserializeOwned>(
+    query: &str,
+    asked: &Asked<'_>,
+    numbers: &str,
+    connection: &mut SqliteConnection,
+) -> Result<Vec<T>, ReportError> {
+    let texts: Vec<String> = (0..asked.by.len()).map(|at| format!("CAST(d{at} AS TEXT)")).collect();
+    let sql =
+        format!("SELECT json_group_array(json_array(json_array({}), {numbers})) FROM ({query})", texts.join(", "));
+    let mut statement = Statement::new(sql);
+    for (_, name) in asked.names() {
+        statement.and("", name)?;
     }
+    let row = sqlx::query_with(AssertSqlSafe(statement.sql), statement.arguments).fetch_one(connection).await?;
+    serde_json::from_str(row.try_get(0)?).map_err(|error| ReportError::Invalid(format!("sums: {error}")))
 }
 
-/// A dimension as an expression over `events`, equal to the one over sums.
-fn of_rows(dimension: Dimension) -> String {
-    match dimension {
-        Dimension::Hour => format!("time_ms - time_ms % {HOUR_MS}"),
-        Dimension::Day => format!("time_ms - time_ms % {DAY_MS}"),
-        Dimension::Class => "class".to_owned(),
-        text => format!("ifnull({}, '')", text.label()),
-    }
-}
-
-/// `a, b, ` and ` GROUP BY 1, 2`.
-fn columns(by: &[Dimension], expression: fn(Dimension) -> String) -> (String, String) {
-    let columns = by.iter().map(|dimension| expression(*dimension) + ", ").collect();
-    let numbers: Vec<String> = (1..=by.len()).map(|number| number.to_string()).collect();
-    (columns, if by.is_empty() { String::new() } else { format!(" GROUP BY {}", numbers.join(", ")) })
-}
-
-fn key(row: &SqliteRow, by: &[Dimension]) -> Result<Vec<String>, sqlx::Error> {
-    let value = |(at, dimension): (usize, &Dimension)| match dimension {
-        Dimension::Hour | Dimension::Day => Ok(Millis(row.try_get(at)?).to_string()),
-        Dimension::Class => Ok(Class::try_from(row.try_get::<i32, _>(at)?).unwrap_or_default().label().to_owned()),
-        _ => row.try_get(at),
+/// A row's key from the texts of its dimensions.
+fn key(texts: Vec<String>, by: &[Dimension]) -> Result<Vec<String>, ReportError> {
+    let value = |(text, dimension): (String, &Dimension)| match dimension {
+        Dimension::Hour | Dimension::Day => Ok(Millis(whole(&text)?).to_string()),
+        Dimension::Class => {
+            let class = i32::try_from(whole(&text)?).ok().and_then(|class| Class::try_from(class).ok());
+            Ok(class.unwrap_or_default().label().to_owned())
+        }
+        _ => Ok(text),
     };
-    by.iter().enumerate().map(value).collect()
+    texts.into_iter().zip(by).map(value).collect()
+}
+
+fn whole(text: &str) -> Result<i64, ReportError> {
+    text.parse().map_err(|_| ReportError::Invalid(format!("`{text}` in a sum is no number")))
 }
 
 fn number(row: &SqliteRow, at: usize) -> Result<u64, sqlx::Error> {
@@ -147,45 +135,41 @@ impl SqliteReports {
 
     async fn reach_rows(&self, query: &ReachQuery) -> Result<Vec<ReachRow>, ReportError> {
         let ReachQuery { filter, by, without_visitors } = query;
-        let class = if by.contains(&Dimension::Class) { "" } else { " AND class IN (1, 2)" };
-        let (sums, group) = columns(by, of_sums);
         let mut transaction = self.pool.begin().await?;
-        let source = source(filter, by, closed::until(&mut transaction).await?);
-        let from = source.text();
-        let mut counts = Statement::new(format!(
-            "SELECT {sums}sum(iif(kind = 2, count, 0)), sum(iif(kind = 1, count, 0)), sum(iif(kind = 3, count, 0)) \
-             FROM {from} WHERE kind IN (1, 2, 3){class}"
-        ));
-        counts.hours_of(&source, filter)?;
-        counts.codes(filter)?;
-        counts.sql.push_str(&group);
+        let asked = Asked { filter, by, all_classes: by.contains(&Dimension::Class), last_click: false };
+        let source = asked.source(closed::until(&mut transaction).await?);
+        let columns: String = (0..by.len()).map(|at| format!("d{at}, ")).collect();
+        let (group, having) = if by.is_empty() {
+            (String::new(), "")
+        } else {
+            let numbers: Vec<String> = (1..=by.len()).map(|number| number.to_string()).collect();
+            (format!(" GROUP BY {}", numbers.join(", ")), " HAVING v + c + s + m > 0")
+        };
+        let counts = format!(
+            "SELECT {columns}ifnull(sum(views), 0) AS v, ifnull(sum(clicks), 0) AS c, ifnull(sum(shares), 0) AS s, \
+             ifnull(sum(missing), 0) AS m FROM ({source}){group}{having}"
+        );
         let empty = ReachRow { unique_visitors: (!without_visitors).then_some(0), ..ReachRow::default() };
         let mut rows = BTreeMap::<Vec<String>, ReachRow>::new();
-        for row in counts.all(&mut transaction).await? {
-            let entry = rows.entry(key(&row, by)?).or_insert_with(|| empty.clone());
-            entry.views += number(&row, by.len())?;
-            entry.clicks += number(&row, by.len() + 1)?;
-            entry.shares += number(&row, by.len() + 2)?;
+        type Counts = (Vec<String>, u64, u64, u64, u64);
+        for line in packed::<Counts>(&counts, &asked, "v, c, s, m", &mut transaction).await? {
+            let (texts, views, clicks, shares, missing) = line;
+            let entry = rows.entry(key(texts, by)?).or_insert_with(|| empty.clone());
+            entry.views += views;
+            entry.clicks += clicks;
+            entry.shares += shares;
+            entry.missing += missing;
         }
         if !without_visitors {
-            let (expressions, group) = columns(by, of_rows);
-            let mut visitors = Statement::new(format!(
-                "SELECT {expressions}count(DISTINCT visitor) FROM events WHERE kind IN (1, 2){class}"
-            ));
-            visitors.hours("time_ms", filter)?;
-            visitors.codes(filter)?;
-            visitors.sql.push_str(&group);
-            for row in visitors.all(&mut transaction).await? {
-                let entry = rows.entry(key(&row, by)?).or_default();
-                *entry.unique_visitors.get_or_insert(0) += number(&row, by.len())?;
-            }
-        }
-        if filter.is_time_only() && by.iter().all(|dimension| dimension.is_time()) {
-            let mut missing = Statement::new(format!("SELECT {sums}sum(count) FROM {from} WHERE kind = 15"));
-            missing.hours_of(&source, filter)?;
-            missing.sql.push_str(&group);
-            for row in missing.all(&mut transaction).await? {
-                rows.entry(key(&row, by)?).or_insert_with(|| empty.clone()).missing += number(&row, by.len())?;
+            let visitors = format!(
+                "SELECT {}count(DISTINCT visitor) AS n FROM events WHERE {}{group}",
+                asked.of_rows(),
+                asked.rows()
+            );
+            type Visitors = (Vec<String>, u64);
+            for (texts, visitors) in packed::<Visitors>(&visitors, &asked, "n", &mut transaction).await? {
+                let entry = rows.entry(key(texts, by)?).or_default();
+                *entry.unique_visitors.get_or_insert(0) += visitors;
             }
         }
         transaction.rollback().await?;
@@ -193,48 +177,44 @@ impl SqliteReports {
     }
 
     async fn link_rows(&self, query: &LinksQuery) -> Result<Vec<LinkRow>, ReportError> {
+        /// Link, partner, ad.
+        type Key = (String, String, String);
         let LinksQuery { filter, without_visitors } = query;
         let mut transaction = self.pool.begin().await?;
         let by = [Dimension::Link, Dimension::Partner, Dimension::Ad];
-        let source = source(filter, &by, closed::until(&mut transaction).await?);
-        let from = source.text();
-        let mut counts = Statement::new(format!(
-            "SELECT link, partner, ad, sum(iif(kind = 2 AND {COUNTED}, count, 0)), \
-             sum(iif(kind = 1 AND {COUNTED}, count, 0)), sum(iif(kind = 3 AND {COUNTED}, count, 0)), \
-             sum(iif({COUNTED}, 0, count)), max(iif(kind = 1 AND {COUNTED}, last_ms, NULL)) \
-             FROM {from} WHERE kind IN (1, 2, 3)"
-        ));
-        counts.hours_of(&source, filter)?;
-        counts.codes(filter)?;
-        counts.sql.push_str(" GROUP BY 1, 2, 3");
+        let asked = Asked { filter, by: &by, all_classes: true, last_click: true };
+        let source = asked.source(closed::until(&mut transaction).await?);
+        let counts = format!(
+            "SELECT d0, d1, d2, sum(views) AS v, sum(clicks) AS c, sum(shares) AS s, sum(not_counted) AS n, \
+             max(last_click_ms) AS l FROM ({source}) GROUP BY 1, 2, 3"
+        );
         let mut rows = BTreeMap::new();
-        for row in counts.all(&mut transaction).await? {
-            let [link, partner, ad] = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
-            let key: (String, String, String) = (link, partner, ad);
+        type Counts = (Key, u64, u64, u64, u64, i64);
+        for line in packed::<Counts>(&counts, &asked, "v, c, s, n, l", &mut transaction).await? {
+            let (key, views, clicks, shares, not_counted, last_click) = line;
             let line = LinkRow {
                 link: key.0.clone(),
                 partner: key.1.clone(),
                 ad: key.2.clone(),
-                views: number(&row, 3)?,
-                clicks: number(&row, 4)?,
-                shares: number(&row, 5)?,
+                views,
+                clicks,
+                shares,
                 unique_visitors: (!without_visitors).then_some(0),
-                not_counted: number(&row, 6)?,
-                last_click: row.try_get::<Option<i64>, _>(7)?.map(Millis),
+                not_counted,
+                last_click: (clicks > 0).then_some(Millis(last_click)),
             };
             rows.insert(key, line);
         }
         if !without_visitors {
-            let mut visitors = Statement::new(format!(
-                "SELECT ifnull(link, ''), ifnull(partner, ''), ifnull(ad, ''), count(DISTINCT visitor) \
-                 FROM events WHERE kind IN (1, 2) AND {COUNTED}"
-            ));
-            visitors.hours("time_ms", filter)?;
-            visitors.codes(filter)?;
-            visitors.sql.push_str(" GROUP BY 1, 2, 3");
-            for row in visitors.all(&mut transaction).await? {
-                if let Some(line) = rows.get_mut(&(row.try_get(0)?, row.try_get(1)?, row.try_get(2)?)) {
-                    line.unique_visitors = Some(number(&row, 3)?);
+            let asked = Asked { all_classes: false, ..asked };
+            let visitors = format!(
+                "SELECT {}count(DISTINCT visitor) AS n FROM events WHERE {} GROUP BY 1, 2, 3",
+                asked.of_rows(),
+                asked.rows()
+            );
+            for (key, visitors) in packed::<(Key, u64)>(&visitors, &asked, "n", &mut transaction).await? {
+                if let Some(line) = rows.get_mut(&key) {
+                    line.unique_visitors = Some(visitors);
                 }
             }
         }

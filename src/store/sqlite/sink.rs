@@ -63,7 +63,7 @@ enum Care {
 }
 
 const HOURLY_VALUES: usize = 11;
-const _: () = assert!(CHUNKS[0] * closed::VALUES <= 32_766, "SQLite's variables of one statement");
+const _: () = assert!(CHUNKS[0] * HOURLY_VALUES <= 32_766, "SQLite's variables of one statement");
 
 static HOURLY: LazyLock<[Arc<str>; 4]> = LazyLock::new(|| {
     upserts("hourly", HOURLY_VALUES, "count = count + excluded.count, last_ms = max(last_ms, excluded.last_ms)")
@@ -328,24 +328,7 @@ impl SqliteSink {
             row.number(sum.last_ms);
         })
         .await?;
-        let until = closed::until(connection).await?;
-        let late = closed::late(&sums, until);
-        in_chunks(
-            connection,
-            &closed::UPSERTS,
-            closed::VALUES,
-            &late,
-            |((days, day, kind, class, texts), sum), row| {
-                row.number(*days);
-                row.number(*day);
-                row.number(i64::from(*kind));
-                row.number(i64::from(*class));
-                texts.iter().for_each(|text| row.key_text(text));
-                row.number(sum.count);
-                row.number(sum.last_ms);
-            },
-        )
-        .await?;
+        closed::add_late(connection, &sums).await?;
         closed::close(connection, self.clock.now()).await?;
         let clicks = self.sums.link_clicks();
         in_chunks(connection, &LINK_CLICKS, 2, &clicks, |(link, clicks), row| {
