@@ -4,8 +4,13 @@
 //! Latency is taken in windows of a second; compared are the medians of the windows' p99 before and while the broker is
 //! away, so that a single hiccup of the machine decides nothing.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
+use crate::{
+    clicks,
+    client::{self, Client},
+    common,
+    many::{self, Field},
+    stack::Part,
+};
 use std::{
     net::SocketAddr,
     process::ExitCode,
@@ -16,22 +21,6 @@ use std::{
     thread::JoinHandle,
     time::{Duration, Instant},
 };
-
-#[path = "common/clicks.rs"]
-mod clicks;
-#[path = "../tests/support/client.rs"]
-mod client;
-mod common;
-#[path = "common/many.rs"]
-mod many;
-#[path = "../tests/support/server.rs"]
-mod server;
-#[path = "../tests/support/stack.rs"]
-mod stack;
-
-use client::Client;
-use many::Field;
-use stack::Part;
 
 const CLIENTS: usize = 4;
 /// Of each client: the machine is to be busy, not full, or the load generator is what is measured.
@@ -104,7 +93,7 @@ fn resident_mib(pid: u32) -> f64 {
     line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1_024.0
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     // Each half of the time before and behind; away for longer than the transaction's time-out in any case.
     let (before, away) = arguments.size.pick((15, 25), (120, 600));

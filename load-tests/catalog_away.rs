@@ -1,8 +1,11 @@
 //! The catalog is away, while the edge runs and when it starts: redirects go on, clicks are counted, and when it is back
 //! the changes are live again by themselves.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
+use crate::{
+    clicks, client,
+    common::{self, Size},
+    server::{self, Options, Server},
+};
 use std::{
     fs,
     process::ExitCode,
@@ -13,18 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[path = "common/clicks.rs"]
-mod clicks;
-#[path = "../tests/support/client.rs"]
-mod client;
-mod common;
-#[path = "../tests/support/server.rs"]
-mod server;
-
-use common::Size;
-use server::{Options, Server};
-
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     let away_for = match arguments.size {
         Size::Ci => Duration::from_secs(3),

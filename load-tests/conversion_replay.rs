@@ -4,8 +4,6 @@
 //! Half of the clients send the event, signed anew each time; the other half tell the conversion, some of them under an
 //! Idempotency-Key. Every answer must be a success.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
 use std::{
     collections::BTreeMap,
     process::ExitCode,
@@ -16,25 +14,19 @@ use std::{
     time::Instant,
 };
 
+use crate::{
+    clicks,
+    client::{self, Client},
+    common,
+    server::{self, Options, Server},
+    stripe,
+};
 use serde_json::{Value, json};
-
-#[path = "common/clicks.rs"]
-mod clicks;
-#[path = "../tests/support/client.rs"]
-mod client;
-mod common;
-#[path = "../tests/support/server.rs"]
-mod server;
-#[path = "../tests/support/stripe.rs"]
-mod stripe;
-
-use client::Client;
-use server::{Options, Server};
 
 const CLIENTS: u64 = 8;
 const SECRET: &str = "whsec_replay_replay_replay";
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     let replays = arguments.size.pick(400, 10_000);
     println!("conversion-replay: {replays} times the same event, as often the same conversion, {CLIENTS} clients");

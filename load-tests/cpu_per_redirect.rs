@@ -5,8 +5,11 @@
 //! nginx with a `map` of the same links, a cookie and a buffered access log. Fingerpost's time is counted until its journal
 //! is drained. Medians over the rounds; what counts is the ratio to nginx inside one run.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
+use crate::{
+    clicks,
+    common::{self, Random, Size},
+    server::{self, Options, Server},
+};
 use std::{
     fmt::Write as _,
     net::{SocketAddr, TcpListener, TcpStream},
@@ -14,17 +17,6 @@ use std::{
     process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
-
-#[path = "common/clicks.rs"]
-mod clicks;
-#[path = "../tests/support/client.rs"]
-mod client;
-mod common;
-#[path = "../tests/support/server.rs"]
-mod server;
-
-use common::{Random, Size};
-use server::{Options, Server};
 
 const CONNECTIONS: u32 = 32;
 const PARTNERS: u64 = 1_000;
@@ -45,7 +37,7 @@ struct Cost {
     per_second: f64,
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     let seed = arguments.seed();
     let plan = match arguments.size {

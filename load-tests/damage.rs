@@ -2,12 +2,9 @@
 //! what was touched. Where the damage can be counted, it is counted exactly. `--size full` is 10,000 journals; `--seed N`
 //! replays one.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
-mod common;
-
 use std::{collections::BTreeSet, fs, ops::Range, path::Path, path::PathBuf, process::ExitCode, time::Duration};
 
+use crate::common;
 use fingerpost::{
     core::{id::LaneId, time::Millis},
     io::{clock::Clock, disk::SystemDisk, sim::Rng},
@@ -57,7 +54,7 @@ struct Tally {
     exact: u64,
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     let seeds = match arguments.seed {
         Some(seed) => seed..seed + 1,

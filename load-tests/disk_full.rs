@@ -3,8 +3,11 @@
 //! The whole data folder lies on a small tmpfs. A ballast file takes the room and gives it back, several times. At the end
 //! every answered click is a row or one of the clicks that the report calls missing: answered = rows + missing.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
+use crate::{
+    clicks, client,
+    common::{self, Size},
+    server::{self, Options, Server},
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -15,17 +18,6 @@ use std::{
     },
     time::{Duration, Instant},
 };
-
-#[path = "common/clicks.rs"]
-mod clicks;
-#[path = "../tests/support/client.rs"]
-mod client;
-mod common;
-#[path = "../tests/support/server.rs"]
-mod server;
-
-use common::Size;
-use server::{Options, Server};
 
 const CLIENTS: usize = 8;
 
@@ -52,7 +44,7 @@ impl Drop for SmallDisk {
     }
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     // The disk holds every click of the whole run with room to spare: only the ballast fills it.
     let (rounds, full_for, disk_size) = match arguments.size {

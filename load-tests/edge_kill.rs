@@ -4,8 +4,11 @@
 //! tags in `export events` are compared: every answered tag is there, and no tag is there twice. Tags that were sent and
 //! never answered may be there or not.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
+use crate::{
+    clicks,
+    common::{self, Random, Size},
+    server::{Options, Server},
+};
 use std::{
     net::SocketAddr,
     process::ExitCode,
@@ -16,20 +19,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[path = "common/clicks.rs"]
-mod clicks;
-#[path = "../tests/support/client.rs"]
-mod client;
-mod common;
-#[path = "../tests/support/server.rs"]
-mod server;
-
-use common::{Random, Size};
-use server::{Options, Server};
-
 const CLIENTS: usize = 16;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     let seed = arguments.seed();
     let kills = match arguments.size {

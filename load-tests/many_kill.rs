@@ -10,30 +10,18 @@
 //! Two edges write to one Kafka; two loaders share its partitions and bring them to one ClickHouse. Each click carries a tag
 //! (`?sub1=<n>`). At the end the edges drain, the rest is loaded, and the tags are compared.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
+use crate::{
+    clicks,
+    common::{self, Random},
+    many::{self, Field, Load, Loader},
+    server::Server,
+    stack::Part,
+};
 use std::{
     process::ExitCode,
     sync::{Arc, atomic::AtomicU64},
     time::{Duration, Instant},
 };
-
-#[path = "common/clicks.rs"]
-mod clicks;
-#[path = "../tests/support/client.rs"]
-mod client;
-mod common;
-#[path = "common/many.rs"]
-mod many;
-#[path = "../tests/support/server.rs"]
-mod server;
-#[path = "../tests/support/stack.rs"]
-mod stack;
-
-use common::Random;
-use many::{Field, Load, Loader};
-use server::Server;
-use stack::Part;
 
 /// Clicks a second on each edge.
 const RATE: u64 = 1_000;
@@ -51,7 +39,7 @@ enum Victim {
 
 const VICTIMS: [Victim; 4] = [Victim::Edge, Victim::Loader, Victim::Broker, Victim::LoaderAndBroker];
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     let seed = arguments.seed();
     let each = arguments.size.pick(5, 100);

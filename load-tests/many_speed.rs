@@ -4,8 +4,13 @@
 //! the lanes; then a loader runs once. Rates are over wall time from the first to the last event, and over the process's own
 //! CPU time, because broker and engine share the machine's two cores with it.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
+use crate::{
+    clicks,
+    client::metric,
+    common,
+    many::{self, Field},
+    stack::Part,
+};
 use std::{
     process::{ExitCode, Stdio},
     sync::{
@@ -15,28 +20,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[path = "common/clicks.rs"]
-mod clicks;
-#[path = "../tests/support/client.rs"]
-mod client;
-mod common;
-#[path = "common/many.rs"]
-mod many;
-#[path = "../tests/support/server.rs"]
-mod server;
-#[path = "../tests/support/stack.rs"]
-mod stack;
-
-use client::metric;
-use many::Field;
-use stack::Part;
-
 const CLIENTS: usize = 4;
 /// Three times what one core redirects (`load-tests/cpu-per-redirect`, SQLite sink: 12.7 µs each).
 const PUMP_PER_CPU_SECOND: f64 = 3.0 * 1e6 / 12.7;
 const LOADER_PER_CPU_SECOND: f64 = 200_000.0;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     let wanted = arguments.size.pick(100_000, 2_000_000);
     println!("many-speed: a backlog of {wanted} clicks");

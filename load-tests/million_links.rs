@@ -1,13 +1,11 @@
 //! A million links: imported, loaded, found at random, changed while they are served from memory.
 //!
 //! ```sh
-//! cargo build --release && cargo run --release --example million-links -- --size full
+//! load-tests/million-links --size full
 //! ```
 //! It runs the real binary's import (`FINGERPOST_BIN`, or the one beside this program), then loads the index in processes of
 //! their own, whose resident memory says what a link costs, and at last serves all of them. The last line is one JSON object; the exit code is 1 when a claim
 //! does not hold.
-
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
 
 use std::{
     fs::File,
@@ -18,14 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[path = "../tests/support/client.rs"]
-mod client;
-mod common;
 #[path = "million_links/served.rs"]
 mod served;
-#[path = "../tests/support/server.rs"]
-mod server;
 
+use crate::server;
 use anyhow::{Context, bail};
 use fingerpost::{
     catalog::{self, Catalog, Follower, FollowerOptions, Link, SNAPSHOT_FILE},
@@ -63,8 +57,8 @@ fn link(number: u64) -> (String, String) {
     (code, address + &padding)
 }
 
-fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(2).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         [] | ["--size", "ci"] => drive(20_000, "ci"),
@@ -153,7 +147,11 @@ fn write_csv(path: &Path, links: u64) -> anyhow::Result<()> {
 
 /// This program again, in a process of its own.
 fn child(data: &Path, links: u64) -> anyhow::Result<Value> {
-    let output = Command::new(std::env::current_exe()?).arg("load").arg(data).arg(links.to_string()).output()?;
+    let output = Command::new(std::env::current_exe()?)
+        .args(["million-links", "load"])
+        .arg(data)
+        .arg(links.to_string())
+        .output()?;
     if !output.status.success() {
         bail!("the loading process failed: {}", String::from_utf8_lossy(&output.stderr));
     }

@@ -3,14 +3,12 @@
 //!
 //! First it shows that it can fail: with a disk whose syncs do nothing, records must get lost.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
-mod common;
 #[path = "common/crash.rs"]
 mod crash;
 
 use std::process::ExitCode;
 
+use crate::common;
 use crash::Tally;
 use fingerpost::io::sim::Lie;
 use serde_json::json;
@@ -18,7 +16,7 @@ use serde_json::json;
 /// A lie that stays unseen for so many seeds means that this program proves nothing.
 const LIE_SEEDS_MAX: u64 = 500;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     let seeds = match arguments.seed {
         Some(seed) => seed..seed + 1,

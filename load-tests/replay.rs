@@ -2,39 +2,27 @@
 //! loader is killed, the other ended, and their group thrown away, so that the next ones begin at the start of the topic.
 //! Then the same when ClickHouse has long forgotten the tokens. Totals do not change, neither rows nor rollups.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
 use std::{
     process::ExitCode,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
+use crate::{
+    clicks, common,
+    many::{self, Field, Load},
+};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions},
     client::DefaultClientContext,
 };
 
-#[path = "common/clicks.rs"]
-mod clicks;
-#[path = "../tests/support/client.rs"]
-mod client;
-mod common;
-#[path = "common/many.rs"]
-mod many;
-#[path = "../tests/support/server.rs"]
-mod server;
-#[path = "../tests/support/stack.rs"]
-mod stack;
-
-use many::{Field, Load};
-
 /// Tables that remember tokens.
 const TABLES: [&str; 5] = ["events", "reach_hourly", "funnel_daily", "uniques_daily", "loaded"];
 const RATE: u64 = 1_500;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     let rounds = arguments.size.pick(2, 12);
     println!("replay: {rounds} rounds with tokens, as many without");

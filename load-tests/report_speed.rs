@@ -4,19 +4,18 @@
 //! median (PERFORMANCE.md), which is asked of the full size; those that read rows are shown beside them. At any size the sums
 //! must equal the rows.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
-mod common;
 #[path = "report_speed/history.rs"]
 mod history;
-#[path = "../tests/support/stack.rs"]
-mod stack;
 
 use std::{
     process::ExitCode,
     time::{Duration, Instant},
 };
 
+use crate::{
+    common,
+    stack::{self, Part, Stack},
+};
 use fingerpost::{
     config::{
         secret::Secret,
@@ -30,7 +29,6 @@ use fingerpost::{
 };
 use history::START_S;
 use serde_json::json;
-use stack::{Part, Stack};
 
 const ROUNDS: usize = 5;
 /// A question that takes longer is asked once.
@@ -106,7 +104,7 @@ async fn answer(reports: &ClickHouseReports, ask: &Ask) -> usize {
     }
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     let events = arguments.size.pick(2_000_000, 100_000_000);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -8,11 +8,6 @@
 //! The rows of the record are written in bulk. That they are those which the doors write is proven first: the same facts are
 //! told to a desk, and both records must say the same, sums included.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it ends at the first surprise")]
-
-#[path = "../tests/support/client.rs"]
-mod client;
-mod common;
 #[path = "reports.d/events.rs"]
 mod events;
 #[path = "reports.d/people.rs"]
@@ -21,8 +16,6 @@ mod people;
 mod proof;
 #[path = "reports.d/record.rs"]
 mod record;
-#[path = "../tests/support/server.rs"]
-mod server;
 #[path = "reports.d/writes.rs"]
 mod writes;
 
@@ -32,11 +25,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use client::Client;
-use common::Size;
+use crate::{
+    client::Client,
+    common::{self, Size},
+    server::{Options, Server},
+};
 use fingerpost::core::time::Millis;
 use serde_json::{Value, json};
-use server::{Options, Server};
 
 const ROUNDS: usize = 5;
 const GOAL: Duration = Duration::from_millis(100);
@@ -90,7 +85,7 @@ fn questions() -> Vec<String> {
     all
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
     let plan = match arguments.size {
         Size::Ci => Plan { people: 10_000, events: 100_000, clients: 16, write_seconds: 4 },

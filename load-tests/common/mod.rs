@@ -48,7 +48,7 @@ impl Arguments {
 /// Reads the command line; says how to use it and ends the program where that fails.
 pub(crate) fn arguments() -> Arguments {
     let mut arguments = Arguments { size: Size::Ci, seed: None };
-    let mut words = std::env::args().skip(1);
+    let mut words = std::env::args().skip(2);
     while let Some(word) = words.next() {
         let value = words.next();
         match (word.as_str(), value.as_deref()) {

@@ -14,10 +14,10 @@ use std::{
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
+use super::link;
 use crate::{
     client::{self, Client},
     common::{Random, wait},
-    link,
     server::{Options, Server},
 };
 

@@ -16,10 +16,8 @@ use fingerpost::{
 };
 use prost::Message;
 
-use crate::{
-    common::Random,
-    people::{LINKS, PROGRAMS, partner_of, popular},
-};
+use super::people::{LINKS, PROGRAMS, partner_of, popular};
+use crate::common::Random;
 
 const DAYS: u64 = 365;
 /// Events of one batch.

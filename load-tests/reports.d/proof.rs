@@ -20,7 +20,7 @@ use fingerpost::{
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row as _, sqlite::SqliteConnectOptions};
 
-use crate::{
+use super::{
     people::{self, Person, currency},
     record::{self, object},
 };

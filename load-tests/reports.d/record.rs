@@ -28,10 +28,8 @@ use fingerpost::{
 use serde_json::{Map, Value, json};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::{
-    common::Random,
-    people::{LINKS, PARTNERS, PROGRAMS, Person, currency},
-};
+use super::people::{LINKS, PARTNERS, PROGRAMS, Person, currency};
+use crate::common::Random;
 
 /// Rows of one statement, and people of one transaction.
 const ROWS: usize = 500;

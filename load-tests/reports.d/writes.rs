@@ -6,11 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    client::Client,
-    people::{PARTNERS, PROGRAMS, currency},
-    server::Server,
-};
+use super::people::{PARTNERS, PROGRAMS, currency};
+use crate::{client::Client, server::Server};
 
 #[derive(Debug, Default)]
 pub(crate) struct Told {
