@@ -5,6 +5,7 @@
 pub mod channel;
 pub mod code;
 pub mod cookie;
+pub mod credit;
 pub mod duration;
 pub mod event;
 pub mod fact;

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     core::{
-        code::CodeBuf,
+        code::{Code, CodeBuf},
+        credit::Pair,
         event::{Device, Reason},
         id::{EventId, VisitorId},
         program::{Status, WINDOW_DAYS},
@@ -26,7 +27,7 @@ use crate::{
         template::{self, Variable},
         time::Millis,
     },
-    links::{LinkMore, Links, Partner, PartnerMore},
+    links::{LinkMore, Links, Partner},
 };
 
 /// Link, partner and ad that a request names, directly or by a share link.
@@ -246,24 +247,20 @@ pub fn credit(links: &Links, target: &Target, settings: Option<&LinkMore>, scrat
     };
     let partner =
         links.partners.get(code.as_str()).map(|partner| Partner { status: partner.status, more: partner.more.clone() });
-    let of_link = settings.map_or(&[][..], |more| &more.programs);
     let eligible = match &partner {
         None => Err(Reason::UnknownPartner),
         Some(partner) if partner.status != Status::Active => Err(Reason::PartnerInactive),
-        Some(_)
-            if settings.and_then(|more| more.partner.as_ref()).is_some_and(|only| only.as_str() != code.as_str()) =>
-        {
-            Err(Reason::LinkOfAnotherPartner)
-        }
         Some(partner) => {
             let more = partner.more.as_deref();
-            if more.is_some_and(|more| {
-                !more.allowed.is_empty() && !more.allowed.iter().any(|l| l.as_str() == &*target.link)
-            }) {
-                Err(Reason::LinkNotAllowed)
-            } else {
-                program(links, more, of_link)
-            }
+            let pair = Pair {
+                link: &target.link,
+                partner: &code,
+                only: settings.and_then(|more| more.partner.as_deref()),
+                link_programs: settings.map_or(&[][..], |more| &more.programs),
+                partner_programs: more.map_or(&[][..], |more| &more.programs),
+                allowed: more.map_or(&[][..], |more| &more.allowed),
+            };
+            pair.program(|code| Taken::of(links, code))
         }
     };
     match eligible {
@@ -295,29 +292,12 @@ struct Taken {
     domain: Option<Arc<str>>,
 }
 
-/// The first active program that both the partner and the link are in, the partner's preference first; `None` where
-/// neither names one.
-fn program(
-    links: &Links,
-    partner: Option<&PartnerMore>,
-    of_link: &[crate::core::code::Code],
-) -> Result<Option<Taken>, Reason> {
-    let of_partner = partner.map_or(&[][..], |more| &more.programs);
-    let candidates = if of_partner.is_empty() { of_link } else { of_partner };
-    if candidates.is_empty() {
-        return Ok(None);
+impl Taken {
+    /// Nothing of a program that is not active.
+    fn of(links: &Links, code: &Code) -> Option<Taken> {
+        let program = links.programs.get(code.as_str()).filter(|program| program.status == Status::Active)?;
+        Some(Taken { code: code.into(), window_days: program.window_days, domain: program.domain.clone() })
     }
-    let mut reason = Reason::PartnerNotInProgram;
-    for code in candidates.iter().filter(|code| of_link.is_empty() || of_link.contains(code)) {
-        match links.programs.get(code.as_str()) {
-            Some(program) if program.status == Status::Active => {
-                let (window_days, domain) = (program.window_days, program.domain.clone());
-                return Ok(Some(Taken { code: code.into(), window_days, domain }));
-            }
-            _ => reason = Reason::ProgramInactive,
-        }
-    }
-    Err(reason)
 }
 
 /// Renders a template into `out` (cleared first).

@@ -1,16 +1,20 @@
 //! Partners who help themselves: they join a program, and get the one link that they share.
 
+use std::collections::HashSet;
+
+use serde_json::{Map, json};
+
 use super::desk::{Desk, DeskError};
 use crate::{
     catalog::{CatalogError, Link, ListQuery, Partner, Program, ShareLink, entity, joining::Joining},
     core::{
         code::Code,
+        credit::Pair,
         limits::PAGE_MAX_ROWS,
         page::{Design, Join},
         program::Status,
     },
 };
-use serde_json::{Map, json};
 
 impl Desk {
     /// Who in a program has this address, in lower case: the one who joined first.
@@ -36,12 +40,11 @@ impl Desk {
         Ok(Some(partner))
     }
 
-    /// The links that a partner may use in a program, in the order of their codes.
+    /// The links that credit a partner; with a program those that credit it there, the ones that name it first.
     pub async fn links_for(&self, program: Option<&Code>, partner: &Partner) -> Result<Vec<Link>, CatalogError> {
         let query = ListQuery { limit: Some(PAGE_MAX_ROWS), ..ListQuery::default() };
-        let mut links = self.catalog.list::<Link>(&query).await?.items;
-        links.retain(|link| may_use(link, program, partner));
-        Ok(links)
+        let links = self.catalog.list::<Link>(&query).await?.items;
+        self.offered(links, program, partner).await
     }
 
     /// The short link that a partner shares for a program: always the same one, made when it is asked for first. `None`: there
@@ -52,14 +55,46 @@ impl Desk {
         design: &Design,
         partner: &Partner,
     ) -> Result<Option<ShareLink>, CatalogError> {
-        let link = match &design.link {
-            Some(link) => {
-                self.catalog.get::<Link>(&[link]).await.ok().filter(|link| may_use(link, Some(&program.code), partner))
-            }
-            None => self.links_for(Some(&program.code), partner).await?.into_iter().next(),
+        let code = Some(&program.code);
+        let links = match &design.link {
+            None => self.links_for(code, partner).await?,
+            Some(link) => match self.catalog.get::<Link>(&[link]).await {
+                Ok(link) => self.offered(vec![link], code, partner).await?,
+                Err(CatalogError::NotFound { .. }) => Vec::new(),
+                Err(error) => return Err(error),
+            },
         };
-        let Some(link) = link else { return Ok(None) };
+        let Some(link) = links.first() else { return Ok(None) };
         self.share_link_of(&link.code, &partner.code, None).await.map(Some)
+    }
+
+    /// Those of these links that credit a partner, as the edge decides it.
+    async fn offered(
+        &self,
+        mut links: Vec<Link>,
+        program: Option<&Code>,
+        partner: &Partner,
+    ) -> Result<Vec<Link>, CatalogError> {
+        let active = self.active_programs().await?;
+        links.retain(|link| credits(link, program, partner, &active));
+        if let Some(program) = program {
+            links.sort_by_key(|link| !link.programs.contains(program));
+        }
+        Ok(links)
+    }
+
+    async fn active_programs(&self) -> Result<HashSet<Code>, CatalogError> {
+        let mut query = ListQuery { limit: Some(PAGE_MAX_ROWS), ..ListQuery::default() };
+        let mut active = HashSet::new();
+        loop {
+            let page = self.catalog.list::<Program>(&query).await?;
+            let running = page.items.into_iter().filter(|program| program.status == Status::Active);
+            active.extend(running.map(|program| program.code));
+            if page.next.is_none() {
+                return Ok(active);
+            }
+            query.cursor = page.next;
+        }
     }
 
     /// The short link of a link, a partner and an ad of theirs: the one that is there, or a new one.
@@ -89,14 +124,19 @@ impl Desk {
     }
 }
 
-/// As the edge decides it (`edge::resolve`): the link names the partner or nobody, the program or none, and the partner's
-/// list names the link or none.
-fn may_use(link: &Link, program: Option<&Code>, partner: &Partner) -> bool {
-    let for_partner = link.partner.as_ref().is_none_or(|only| *only == partner.code);
-    let allowed = partner.allowed.is_empty() || partner.allowed.contains(&link.code);
-    let in_program = match program {
-        Some(program) => link.programs.is_empty() || link.programs.contains(program),
-        None => link.programs.is_empty() || link.programs.iter().any(|program| partner.is_in(program)),
+/// Whether a click on this link would credit the partner, once they are active; with a program, whether it would do so there.
+fn credits(link: &Link, program: Option<&Code>, partner: &Partner, active: &HashSet<Code>) -> bool {
+    let pair = Pair {
+        link: &link.code,
+        partner: &partner.code,
+        only: link.partner.as_deref(),
+        link_programs: &link.programs,
+        partner_programs: &partner.programs,
+        allowed: &partner.allowed,
     };
-    for_partner && allowed && in_program
+    match (pair.program(|code| active.get(code)), program) {
+        (Ok(credited), Some(program)) => credited == Some(program),
+        (Ok(_), None) => true,
+        (Err(_), _) => false,
+    }
 }

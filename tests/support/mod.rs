@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod operator;
+pub mod people;
 pub mod server;
 pub mod stack;
 

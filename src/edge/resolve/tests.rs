@@ -5,11 +5,10 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     core::{
-        code::Code,
         program::Attribution,
         rule::{Arm, Rule},
     },
-    links::{Link, Program, ShareLink},
+    links::{Link, PartnerMore, Program, ShareLink},
 };
 
 fn code(text: &str) -> Code {
