@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use support::{
     Options, eventually,
     people::{Browser, Site},
-    rows,
+    rows, run,
 };
 
 /// Two programs whose pages let people join, the second one as it is told.
@@ -65,4 +65,38 @@ fn a_tracking_page_gives_a_link_that_credits_its_own_program() {
     ann.log_in(&site, "/r/aopen", "ann@home.example");
     assert_eq!(link(&mut ann, "aopen"), None);
     assert!(link(&mut ann, "bother").is_some());
+}
+
+#[test]
+fn an_active_partner_waits_where_a_program_looks_at_people_first() {
+    let site = two_programs("review");
+    site.put("/v1/links/own", json!({"address": "https://shop.example/own", "programs": ["bother"]}));
+    let mut bo = site.browser();
+    bo.log_in(&site, "/r/aopen", "bo@home.example");
+    join(&mut bo, "aopen");
+    join(&mut bo, "bother");
+    let partners = site.get("/v1/partners")["items"].as_array().unwrap().clone();
+    let stands = |program: &str| {
+        let of: Vec<&Value> = partners.iter().filter(|partner| partner["programs"] == json!([program])).collect();
+        assert_eq!(of.len(), 1, "{partners:#?}");
+        (of[0]["code"].as_str().unwrap().to_owned(), of[0]["status"].clone())
+    };
+    assert_eq!(stands("aopen").1, "active");
+    let (code, status) = stands("bother");
+    assert_eq!(status, "pending");
+    assert!(bo.get("/r/bother").text().contains("Somebody looks at your application"));
+    assert!(!bo.get("/r/aopen").text().contains("Somebody looks at your application"));
+    let slug = link(&mut bo, "bother").expect("the link that they will have");
+    let data = site.server.data.clone();
+    let mut click = || assert_eq!(bo.get(&format!("/{slug}")).status, 302);
+    eventually("the link", || (site.browser().get(&format!("/{slug}+")).status == 200).then_some(()));
+    click();
+    assert_eq!(rows(&data, 1)[0]["program"], "");
+    let mut partner = site.get(&format!("/v1/partners/{code}"));
+    partner["status"] = json!("active");
+    site.put(&format!("/v1/partners/{code}"), partner);
+    eventually("a credited click", || {
+        click();
+        run(&data, &["export", "events", "--format", "ndjson"]).contains("\"program\":\"bother\"").then_some(())
+    });
 }

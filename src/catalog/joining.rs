@@ -20,7 +20,33 @@ pub struct Joining<'a> {
     pub email: &'a str,
     pub first_name: &'a str,
     pub name: &'a str,
+    /// [`Status::Active`], or [`Status::Pending`] where somebody looks at them first.
     pub status: Status,
+}
+
+/// How somebody who is not in the program yet comes into it.
+enum Entry {
+    /// This partner of theirs is in one program more.
+    Append(Partner),
+    /// As a partner of their own, who stands so, below the same parent.
+    New(Status, Option<Code>),
+}
+
+impl Entry {
+    /// A partner's status is one for all its programs. So the one whom somebody already is goes along only where nobody needs to
+    /// look at them, here or there; otherwise they become a second one, which waits or counts by itself. Whoever was
+    /// stopped or refused elsewhere is looked at.
+    fn of(known: &[Partner], status: Status) -> Entry {
+        let has = |wanted: Status| known.iter().find(|partner| partner.status == wanted);
+        let parent = known.first().and_then(|partner| partner.parent.clone());
+        match (status, has(Status::Active)) {
+            (Status::Active, Some(there)) => Entry::Append(there.clone()),
+            (Status::Active, None) if has(Status::Paused).or(has(Status::Rejected)).is_some() => {
+                Entry::New(Status::Pending, parent)
+            }
+            (status, _) => Entry::New(status, parent),
+        }
+    }
 }
 
 impl Partner {
@@ -41,8 +67,9 @@ impl Catalog {
         rows.iter().map(|row| Partner::from_row(&mut RowReader::new(row))).collect()
     }
 
-    /// Makes a partner of somebody, with a code of its own. Who is in the program already stays as they are; who is a partner
-    /// elsewhere is in this program too from now on. Gives the partner, and whether anything changed.
+    /// Makes a partner of somebody, with a code of its own. Who is in the program already stays as they are; who is an active partner
+    /// elsewhere is in this program too from now on, unless it wants to look at them. Gives the partner, and whether anything
+    /// changed.
     pub async fn join(&self, joining: &Joining<'_>) -> Result<(Partner, bool), CatalogError> {
         let mut writing = Writing::begin(self).await?;
         let sql = by_mail();
@@ -54,25 +81,29 @@ impl Catalog {
             writing.rollback().await?;
             return Ok((there.clone(), false));
         }
-        let before = known.into_iter().next();
-        let partner = match &before {
-            Some(before) => {
+        let entry = Entry::of(&known, joining.status);
+        let (before, partner) = match entry {
+            Entry::Append(before) => {
                 let mut programs = before.programs.clone();
                 programs.push(joining.program.clone());
-                Partner { programs, ..before.clone() }
+                let partner = Partner { programs, ..before.clone() };
+                (Some(before), partner)
             }
-            None => Partner {
-                code: writing.fresh_code().await?,
-                name: joining.name.to_owned(),
-                first_name: joining.first_name.to_owned(),
-                email: Some(joining.email.to_owned()),
-                parent: None,
-                programs: vec![joining.program.clone()],
-                status: joining.status,
-                allowed: Vec::new(),
-                created_at: Millis(0),
-                updated_at: Millis(0),
-            },
+            Entry::New(status, parent) => {
+                let partner = Partner {
+                    code: writing.fresh_code().await?,
+                    name: joining.name.to_owned(),
+                    first_name: joining.first_name.to_owned(),
+                    email: Some(joining.email.to_owned()),
+                    parent,
+                    programs: vec![joining.program.clone()],
+                    status,
+                    allowed: Vec::new(),
+                    created_at: Millis(0),
+                    updated_at: Millis(0),
+                };
+                (None, partner)
+            }
         };
         writing.check_one(&partner).await?;
         writing.upsert(std::slice::from_ref(&partner)).await?;

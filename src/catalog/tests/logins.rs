@@ -164,6 +164,35 @@ async fn who_joins_is_one_partner_and_keeps_the_code() {
 }
 
 #[tokio::test]
+async fn who_is_a_partner_elsewhere_is_looked_at_where_a_program_wants_it() {
+    let fixture = Fixture::spring(BACKEND).await;
+    fixture.put::<Program>(json!({"code": "summer"})).await;
+    let (spring, summer): (Code, Code) = ("spring".parse().unwrap(), "summer".parse().unwrap());
+    for (there, wanted, is_same, expected) in [
+        ("active", Status::Active, true, Status::Active),
+        ("active", Status::Pending, false, Status::Pending),
+        ("pending", Status::Active, false, Status::Active),
+        ("pending", Status::Pending, false, Status::Pending),
+        ("paused", Status::Active, false, Status::Pending),
+        ("rejected", Status::Active, false, Status::Pending),
+    ] {
+        let case = format!("{there}, {wanted:?}");
+        let (code, email) = (format!("{there}-{}", wanted.word()), format!("{there}.{}@home.example", wanted.word()));
+        let partner =
+            json!({"code": code, "email": email, "programs": ["spring"], "status": there, "parent": "abc123"});
+        let before = fixture.put::<Partner>(partner).await;
+        let joining = Joining { program: &summer, email: &email, first_name: "Bo", name: "Bo M", status: wanted };
+        let (joined, changed) = fixture.catalog.join(&joining).await.unwrap();
+        assert!(changed && joined.status == expected && joined.is_in(&summer), "{case}: {joined:?}");
+        assert_eq!((joined.code == before.code, joined.is_in(&spring)), (is_same, is_same), "{case}: {joined:?}");
+        assert_eq!(joined.parent, before.parent, "{case}");
+        let of_spring = fixture.catalog.get::<Partner>(&[&before.code]).await.unwrap();
+        assert_eq!((of_spring.status, of_spring.is_in(&summer)), (before.status, is_same), "{case}: {of_spring:?}");
+        assert_eq!(fixture.catalog.join(&joining).await.unwrap(), (joined, false), "{case}");
+    }
+}
+
+#[tokio::test]
 async fn a_page_shows_only_files_that_are_there() {
     let fixture = Fixture::spring(BACKEND).await;
     let spring: Code = "spring".parse().unwrap();
