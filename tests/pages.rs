@@ -12,7 +12,7 @@ use support::{
     Client, Options, api,
     client::BROWSER,
     eventually,
-    people::{Site, encoded},
+    people::{Browser, Site, encoded},
 };
 
 /// What no page may let out as markup. After the Big List of Naughty Strings (MIT, <https://github.com/minimaxir/big-list-of-naughty-strings>).
@@ -84,7 +84,7 @@ fn nobody_learns_who_is_registered() {
         let mut headers: Vec<String> =
             answer.headers.iter().filter(|(name, _)| name != "date").map(|(n, v)| format!("{n}: {v}")).collect();
         for header in &mut headers {
-            if header.starts_with("set-cookie: __Host-fpl=") {
+            if header.starts_with("set-cookie: __Host-fpl=") && !header.contains("Max-Age=0;") {
                 let value = header["set-cookie: __Host-fpl=".len()..].split(';').next().unwrap().to_owned();
                 assert_eq!(value.len(), 43);
                 *header = header.replace(&value, "VALUE");
@@ -195,6 +195,41 @@ fn nobody_opens_what_is_somebody_elses() {
     let cookie = format!("{name}={value}");
     let headers = [("Host", "localhost"), ("User-Agent", "another browser"), ("Cookie", cookie.as_str())];
     assert_eq!(thief.client.send("GET", "/partner/of/rival", &headers, b"").unwrap().status, 303);
+}
+
+#[test]
+fn a_stale_cookie_beside_the_good_one_locks_nobody_out() {
+    let site = Site::start(Options::default().demo());
+    let value = |browser: &Browser, name: &str| {
+        browser.cookies.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap()
+    };
+    let (mut old, mut new) = (site.browser(), site.browser());
+    let codes = [&mut old, &mut new].into_iter().enumerate().map(|(at, browser)| {
+        assert_eq!(browser.post("/r/spring", &[("email", "jane@example.com")]).status, 303);
+        site.code("jane@example.com", at)
+    });
+    let code = codes.last().unwrap();
+    let mut both = site.browser();
+    // Browsers send the older one first.
+    both.cookies = [&old, &new].map(|browser| ("__Host-fpl".to_owned(), value(browser, "__Host-fpl"))).to_vec();
+    let entered = both.post("/r/spring/code", &[("code", &code)]);
+    assert_eq!((entered.status, entered.header("location")), (303, Some("/r/spring")), "{}", entered.text());
+    let cleared = |answer: &support::Response, name: &str| {
+        let lines = answer.headers.iter().filter(|(header, _)| header == "set-cookie").map(|(_, line)| line);
+        let of: Vec<&String> = lines.filter(|line| line.starts_with(&format!("{name}=;"))).collect();
+        of.len() == 2 && of.iter().filter(|line| line.contains("Partitioned")).count() == 1
+    };
+    assert!(cleared(&entered, "__Host-fpl"), "{:?}", entered.headers);
+    let good = value(&both, "__Host-fps");
+    both.cookies = vec![("__Host-fps".to_owned(), "A".repeat(43)), ("__Host-fps".to_owned(), good.clone())];
+    assert!(both.get("/r/spring").text().contains("Hello Jane!"));
+    assert_eq!(both.get("/partner").header("location"), Some("/partner/of/abc123"));
+    // Whoever logs out loses all of them.
+    let token = both.token("/r/spring");
+    let left = both.post("/r/spring/leave", &[("token", &token)]);
+    assert!(left.status == 303 && cleared(&left, "__Host-fps"), "{:?}", left.headers);
+    both.cookies = vec![("__Host-fps".to_owned(), good)];
+    assert!(!both.get("/r/spring").text().contains("Hello Jane!"));
 }
 
 #[test]

@@ -117,7 +117,7 @@ pub(super) async fn ask(
     };
     let asking = Asking { program: door.program, email, anybody: door.anybody };
     let token = state.catalog.ask_code(asking, mail).await?;
-    Ok(with_cookie(go(then), Cookie::Login.set(&token, door.embedded)))
+    Ok(with_cookies(go(then), Cookie::Login.set(&token, door.embedded)))
 }
 
 /// Mails a new code to whoever asked for the last one.
@@ -127,12 +127,21 @@ pub(super) async fn ask_again(
     door: Door<'_>,
     then: &str,
 ) -> Result<Response, Fault> {
-    let token = visit.cookie(Cookie::Login).ok_or(Fault::Cookie)?;
-    match state.catalog.asked_code(token).await? {
-        Some((program, email)) if program.as_ref() == door.program => ask(state, visit, door, &email, then).await,
-        // That was long ago, or elsewhere.
-        _ => Ok(go(then.strip_suffix("/code?sent").unwrap_or(then))),
+    let tokens = visit.cookies(Cookie::Login);
+    if tokens.is_empty() {
+        return Err(Fault::Cookie);
     }
+    // What was asked for last stands last.
+    for token in tokens.into_iter().rev() {
+        match state.catalog.asked_code(token).await? {
+            Some((program, email)) if program.as_ref() == door.program => {
+                return ask(state, visit, door, &email, then).await;
+            }
+            // That was long ago, or elsewhere.
+            _ => {}
+        }
+    }
+    Ok(go(then.strip_suffix("/code?sent").unwrap_or(then)))
 }
 
 /// Tries a code: opens a session and goes on, or says what is wrong.
@@ -144,46 +153,57 @@ pub(super) async fn try_code(
     typed: &str,
     then: &str,
 ) -> Result<Result<Response, String>, Fault> {
-    let token = visit.cookie(Cookie::Login).ok_or(Fault::Cookie)?;
+    let tokens = visit.cookies(Cookie::Login);
+    if tokens.is_empty() {
+        return Err(Fault::Cookie);
+    }
     if !typed.chars().any(|c| c.is_ascii_digit()) {
         return Ok(Err(words.with("code_missing", "digits", &LOGIN_CODE_DIGITS)));
     }
-    Ok(match state.catalog.try_code(token, typed, &visit.agent).await? {
-        Tried::Open { session } => {
-            let opened = with_cookie(go(then), Cookie::Person.set(&session, door.embedded));
-            Ok(with_cookie(opened, Cookie::Login.set("", door.embedded)))
+    let mut most = 0;
+    for token in tokens {
+        match state.catalog.try_code(token, typed, &visit.agent).await? {
+            Tried::Open { session } => {
+                let opened = with_cookies(go(then), Cookie::Person.set(&session, door.embedded));
+                return Ok(Ok(with_cookies(opened, Cookie::Login.clear())));
+            }
+            Tried::Wrong { left } => most = left.max(most),
+            Tried::Over => {}
         }
-        Tried::Wrong { left } => Err(words.with("tries_left", "tries", &left)),
-        Tried::Over => Err(words.say("code_over")),
-    })
+    }
+    Ok(Err(if most > 0 { words.with("tries_left", "tries", &most) } else { words.say("code_over") }))
 }
 
 /// Who is logged in.
 pub(super) async fn person(state: &PagesState, visit: &Visit) -> Result<Option<Person>, Fault> {
-    let Some(session) = visit.cookie(Cookie::Person) else { return Ok(None) };
-    Ok(match state.catalog.session(session, &visit.agent).await? {
-        Some(Who::Person(email)) => Some(Person { email, session: session.to_owned() }),
-        Some(Who::Admin) | None => None,
-    })
+    for session in visit.cookies(Cookie::Person) {
+        if let Some(Who::Person(email)) = state.catalog.session(session, &visit.agent).await? {
+            return Ok(Some(Person { email, session: session.to_owned() }));
+        }
+    }
+    Ok(None)
 }
 
 /// Logs this browser out, or all of the person's.
 pub(super) async fn leave(
     state: &PagesState,
+    visit: &Visit,
     person: &Person,
     everywhere: bool,
-    embedded: bool,
     then: &str,
 ) -> Result<Response, Fault> {
     if everywhere {
         state.catalog.close_sessions(&Who::Person(person.email.clone())).await?;
-    } else {
-        state.catalog.close_session(&person.session).await?;
     }
-    Ok(with_cookie(go(then), Cookie::Person.set("", embedded)))
+    for session in visit.cookies(Cookie::Person) {
+        state.catalog.close_session(session).await?;
+    }
+    Ok(with_cookies(go(then), Cookie::Person.clear()))
 }
 
-pub(super) fn with_cookie(mut response: Response, cookie: HeaderValue) -> Response {
-    response.headers_mut().append(header::SET_COOKIE, cookie);
+pub(super) fn with_cookies(mut response: Response, cookies: Vec<HeaderValue>) -> Response {
+    for cookie in cookies {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     response
 }

@@ -2,7 +2,8 @@
 //!
 //! Cookies are `__Host-` ones: no other host of the domain, and no page over http, can set or read them. They need https; browsers
 //! take `localhost` for safe too. A page that other sites may show in a frame needs its cookies there (`SameSite=None`,
-//! partitioned by the site that shows it).
+//! partitioned by the site that shows it). Browsers keep that one beside the other of the same name, and send both: so each is tried, and
+//! whoever gets a new one loses the other.
 
 use std::net::IpAddr;
 
@@ -19,6 +20,8 @@ use crate::core::{
     page::Language,
 };
 
+/// Cookies of one name that are looked at: ours are two at most, and others' cost a look each.
+const COOKIES_MAX: usize = 4;
 const FORM_CONTEXT: &str = "fingerpost 2026 form token v1";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -51,11 +54,23 @@ impl Cookie {
         }
     }
 
-    /// `Set-Cookie` that gives the browser a value; an empty one takes it away.
-    pub(super) fn set(self, value: &str, embedded: bool) -> HeaderValue {
-        let (name, age) = (self.name(), if value.is_empty() { 0 } else { self.seconds() });
+    /// `Set-Cookie` lines that give the browser a value, and take the one away that it may hold of the other kind. That goes first: a
+    /// browser that does not know partitions takes both for one.
+    pub(super) fn set(self, value: &str, embedded: bool) -> Vec<HeaderValue> {
+        let value = self.line(value, self.seconds(), embedded);
+        if self == Cookie::Admin { vec![value] } else { vec![self.line("", 0, !embedded), value] }
+    }
+
+    /// Those that take all of them away.
+    pub(super) fn clear(self) -> Vec<HeaderValue> {
+        // The dashboard is shown in no frame.
+        let kinds: &[bool] = if self == Cookie::Admin { &[false] } else { &[true, false] };
+        kinds.iter().map(|embedded| self.line("", 0, *embedded)).collect()
+    }
+
+    fn line(self, value: &str, age: u64, embedded: bool) -> HeaderValue {
         let site = if embedded { "None; Partitioned" } else { "Lax" };
-        let line = format!("{name}={value}; Path=/; Max-Age={age}; Secure; HttpOnly; SameSite={site}");
+        let line = format!("{}={value}; Path=/; Max-Age={age}; Secure; HttpOnly; SameSite={site}", self.name());
         // Our tokens are base64.
         HeaderValue::from_str(&line).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
@@ -95,10 +110,16 @@ impl Visit {
         }
     }
 
-    /// What the browser holds; nothing that is not one of our tokens.
-    pub(super) fn cookie(&self, cookie: Cookie) -> Option<&str> {
-        let (_, value) = self.cookies.iter().find(|(name, _)| name == cookie.name())?;
-        Some(value.as_str()).filter(|value| value.len() == 43)
+    /// What the browser holds, each value once and the first sent first; nothing that is not one of our tokens.
+    pub(super) fn cookies(&self, cookie: Cookie) -> Vec<&str> {
+        let of = self.cookies.iter().filter(|(name, value)| name == cookie.name() && value.len() == 43);
+        let mut values: Vec<&str> = Vec::new();
+        for (_, value) in of {
+            if values.len() < COOKIES_MAX && !values.contains(&value.as_str()) {
+                values.push(value);
+            }
+        }
+        values
     }
 
     /// Whether the browser keeps our cookies.
@@ -181,22 +202,30 @@ mod tests {
     #[test]
     fn cookies_are_found_and_are_bound_to_this_host() {
         let token = "A".repeat(43);
-        let line = format!("fp=x; __Host-fps={token}; __Host-fpl=short");
+        let other = "B".repeat(43);
+        let line = format!("fp=x; __Host-fps={token}; __Host-fpl=short; __Host-fps={other}; __Host-fps={token}");
         let visit = Visit::of(&parts(&[("host", "localhost:8080"), ("cookie", &line), ("accept-language", "de")]));
-        assert_eq!(visit.cookie(Cookie::Person), Some(token.as_str()));
-        assert_eq!((visit.cookie(Cookie::Login), visit.cookie(Cookie::Admin)), (None, None));
+        assert_eq!(visit.cookies(Cookie::Person), [token.as_str(), other.as_str()]);
+        assert!(visit.cookies(Cookie::Login).is_empty() && visit.cookies(Cookie::Admin).is_empty());
         assert!(visit.is_safe() && visit.base() == "http://localhost:8080" && visit.language == Language::De);
         assert!(!Visit::of(&parts(&[("host", "shop.example")])).is_safe());
-        let set = Cookie::Person.set(&token, false);
-        let expected = format!("__Host-fps={token}; Path=/; Max-Age=7200; Secure; HttpOnly; SameSite=Lax");
-        assert_eq!(set, expected);
-        assert!(
-            Cookie::Login
-                .set("", true)
-                .to_str()
-                .unwrap()
-                .contains("Max-Age=0; Secure; HttpOnly; SameSite=None; Partitioned")
-        );
+        let many: Vec<String> = (10..40).map(|n| format!("__Host-fps={n}{}", "x".repeat(41))).collect();
+        assert_eq!(Visit::of(&parts(&[("cookie", &many.join("; "))])).cookies(Cookie::Person).len(), COOKIES_MAX);
+    }
+
+    #[test]
+    fn a_new_cookie_takes_the_others_place() {
+        let (lax, framed) = ("Secure; HttpOnly; SameSite=Lax", "Secure; HttpOnly; SameSite=None; Partitioned");
+        let plain = Cookie::Person.set("new", false);
+        assert_eq!(plain[0], format!("__Host-fps=; Path=/; Max-Age=0; {framed}"));
+        assert_eq!(plain[1], format!("__Host-fps=new; Path=/; Max-Age=7200; {lax}"));
+        let embedded = Cookie::Login.set("new", true);
+        assert_eq!(embedded[0], format!("__Host-fpl=; Path=/; Max-Age=0; {lax}"));
+        assert_eq!(embedded[1], format!("__Host-fpl=new; Path=/; Max-Age=3600; {framed}"));
+        let none = Cookie::Person.clear();
+        assert_eq!(none[0], format!("__Host-fps=; Path=/; Max-Age=0; {framed}"));
+        assert_eq!(none[1], format!("__Host-fps=; Path=/; Max-Age=0; {lax}"));
+        assert_eq!((Cookie::Admin.set("new", false).len(), Cookie::Admin.clear().len()), (1, 1));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::{
     super::{
         fault::Fault,
-        login::with_cookie,
+        login::with_cookies,
         sheet::{Sheet, go, pages, show},
         visit::{Cookie, Visit, form_token, is_form_token},
         words::Words,
@@ -79,11 +79,12 @@ pub(super) async fn admit(State(state): State<DashboardState>, request: Request,
 }
 
 async fn found(state: &DashboardState, visit: &Visit) -> Result<Option<Operator>, Fault> {
-    let Some(session) = visit.cookie(Cookie::Admin) else { return Ok(None) };
-    Ok(match state.pages.catalog.session(session, &visit.agent).await? {
-        Some(Who::Admin) => Some(Operator { session: session.to_owned() }),
-        Some(Who::Person(_)) | None => None,
-    })
+    for session in visit.cookies(Cookie::Admin) {
+        if state.pages.catalog.session(session, &visit.agent).await? == Some(Who::Admin) {
+            return Ok(Some(Operator { session: session.to_owned() }));
+        }
+    }
+    Ok(None)
 }
 
 /// The way back leads to the page that was asked for, not to a form that was sent.
@@ -156,7 +157,7 @@ pub(super) async fn log_in(
         return login_page(words, to, Some(words.say("dash_login_wrong")), None);
     }
     let session = state.pages.catalog.open_admin_session(&visit.agent).await?;
-    Ok(with_cookie(go(to), Cookie::Admin.set(&session, false)))
+    Ok(with_cookies(go(to), Cookie::Admin.set(&session, false)))
 }
 
 /// `POST /dashboard/leave`: logs this browser out, or all of them.
@@ -170,7 +171,7 @@ pub(super) async fn leave(
     } else {
         state.pages.catalog.close_sessions(&Who::Admin).await?;
     }
-    Ok(with_cookie(go(&format!("{LOGIN}?left")), Cookie::Admin.set("", false)))
+    Ok(with_cookies(go(&format!("{LOGIN}?left")), Cookie::Admin.clear()))
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ pub(super) async fn email(
 
 /// `GET /partner/code`
 pub(super) async fn code_form(RawQuery(query): RawQuery, visit: Visit) -> Result<Response, Fault> {
-    if visit.cookie(Cookie::Login).is_none() {
+    if visit.cookies(Cookie::Login).is_empty() {
         return Ok(go(PATH));
     }
     code_page(Words::new(visit.language), "", None, query.as_deref() == Some("sent"))
@@ -157,5 +157,5 @@ pub(super) async fn leave(
     let then = "/partner?left";
     let Some(person) = login::person(&state, &visit).await? else { return Ok(go(then)) };
     person.check(&form.token)?;
-    login::leave(&state, &person, !form.everywhere.is_empty(), false, then).await
+    login::leave(&state, &visit, &person, !form.everywhere.is_empty(), then).await
 }

@@ -148,7 +148,7 @@ pub(super) async fn code_form(
     visit: Visit,
 ) -> Result<Response, Fault> {
     let place = Place::find(&state, &program).await?;
-    if visit.cookie(Cookie::Login).is_none() {
+    if visit.cookies(Cookie::Login).is_empty() {
         return Ok(go(&place.path()));
     }
     code_page(&place, &visit, "", None, query.as_deref() == Some("sent"))
@@ -208,5 +208,5 @@ pub(super) async fn leave(
     let then = format!("{}?left", place.path());
     let Some(person) = login::person(&state, &visit).await? else { return Ok(go(&then)) };
     person.check(&form.token)?;
-    login::leave(&state, &person, !form.everywhere.is_empty(), place.door().embedded, &then).await
+    login::leave(&state, &visit, &person, !form.everywhere.is_empty(), &then).await
 }
