@@ -69,9 +69,18 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/sqlite/migrations");
+/// Sink and keeper of one process open the file at about the same time. Switching a new file to WAL is what no time-out waits for.
+static OPENING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The one connection that writes; makes the file and brings its tables up to date.
 async fn writer(path: &Path) -> Result<SqlitePool, sqlx::Error> {
+    let _one_at_a_time = OPENING.lock().await;
+    let pool = connect(path).await?;
+    migrate(&pool).await?;
+    Ok(pool)
+}
+
+async fn connect(path: &Path) -> Result<SqlitePool, sqlx::Error> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -84,12 +93,19 @@ async fn writer(path: &Path) -> Result<SqlitePool, sqlx::Error> {
         .thread_name(|_| "events-writer".to_owned())
         .disable_statement_logging();
     // A ping before each use would be one more thread switch a batch.
-    let pool = SqlitePoolOptions::new().max_connections(1).test_before_acquire(false).connect_with(options).await?;
-    MIGRATIONS.run(&pool).await.map_err(|error| match error {
-        sqlx::migrate::MigrateError::Execute(error) => error,
+    SqlitePoolOptions::new().max_connections(1).test_before_acquire(false).connect_with(options).await
+}
+
+/// sqlx takes no lock for SQLite: two who begin at once would both make the same tables. So whoever migrates is the one who writes
+/// from its beginning, and who comes meanwhile, also another process, waits and finds everything done.
+async fn migrate(pool: &SqlitePool) -> Result<(), sqlx::Error> {
+    use sqlx::migrate::MigrateError;
+    let mut transaction = sink::in_write(pool).await?;
+    MIGRATIONS.run_direct(None, &mut *transaction, false).await.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error,
         error => error.into(),
     })?;
-    Ok(pool)
+    transaction.commit().await
 }
 
 /// Connections that cannot write; they see whole transactions only, and hold up nobody.

@@ -424,3 +424,55 @@ fn another_writer_means_try_again() {
         assert_eq!(sink.store(&[batch(LANE, 0, &[click(1)])]).await.unwrap().events, 1);
     });
 }
+
+/// Does the same in several threads at once, each with a runtime of its own.
+fn at_once<T: Send>(work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let all = std::sync::Barrier::new(6);
+    std::thread::scope(|scope| {
+        let run = |at| {
+            let (all, work) = (&all, &work);
+            scope.spawn(move || {
+                all.wait();
+                work(at)
+            })
+        };
+        let threads: Vec<_> = (0..6).map(run).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn who_opens_a_new_file_at_the_same_time_finds_the_same_tables() {
+    for round in 0..30 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let opened = at_once(|_| {
+            block_on(async {
+                let sink = SqliteSink::open(&path, Clock::manual(START)).await.map_err(|error| error.to_string())?;
+                sink.close().await;
+                Ok::<(), String>(())
+            })
+        });
+        assert!(opened.iter().all(Result::is_ok), "round {round}: {opened:?}");
+    }
+}
+
+/// As other processes do it, which share nothing but the file.
+#[test]
+fn who_makes_the_tables_at_the_same_time_makes_them_once() {
+    for round in 0..30 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        // Only one process at a time makes the file itself.
+        block_on(async { super::connect(&path).await.unwrap().close().await });
+        let made = at_once(|_| {
+            block_on(async {
+                let pool = super::connect(&path).await?;
+                let made = super::migrate(&pool).await;
+                pool.close().await;
+                made
+            })
+        });
+        assert!(made.iter().all(Result::is_ok), "round {round}: {made:?}");
+    }
+}
