@@ -11,10 +11,7 @@ use axum::{
 use data_encoding::BASE64URL_NOPAD;
 
 use super::{assets, fault::Fault, words::Words};
-use crate::{
-    core::page::{Colours, Design},
-    io::random,
-};
+use crate::{core::page::Design, io::random};
 
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
@@ -71,15 +68,14 @@ impl<'a> Sheet<'a> {
 
 /// A design's variables. Every value was checked when the design was put (`core::page`).
 fn style(design: &Design, background: Option<&str>) -> String {
-    let Colours { background: colour, .. } = &design.colours;
     let mut rules = String::new();
     for (name, value) in design.colours.named() {
         if let Some(value) = value {
             rules += &format!("--{}:{value};", name.replace('_', "-"));
         }
     }
-    // A page whose colours are chosen does not change them by itself.
-    if colour.is_some() || design.colours.surface.is_some() || design.colours.text.is_some() {
+    // A page of which a colour is chosen does not change the others by itself: what was chosen on light cannot be read on dark.
+    if !rules.is_empty() {
         rules += "color-scheme:light;";
     }
     for (name, value) in &design.variables {
@@ -163,8 +159,17 @@ mod tests {
             "colours": {"accent": "#0b6e4f", "on_accent": "#ffffff"}, "variables": {"radius": "12px"},
         }))
         .unwrap();
-        assert_eq!(style(&design, None), ":root{--accent:#0b6e4f;--on-accent:#ffffff;--radius:12px;}");
+        assert_eq!(
+            style(&design, None),
+            ":root{--accent:#0b6e4f;--on-accent:#ffffff;color-scheme:light;--radius:12px;}"
+        );
         assert_eq!(style(&Design::default(), None), "");
+        for name in ["accent", "on_accent", "text", "surface", "background"] {
+            let design = serde_json::from_value(serde_json::json!({"colours": {name: "#7a1f5c"}})).unwrap();
+            assert!(style(&design, None).contains("color-scheme:light;"), "{name}");
+        }
+        let plain = Design { variables: [("radius".to_owned(), "2px".to_owned())].into(), ..Design::default() };
+        assert_eq!(style(&plain, None), ":root{--radius:2px;}");
         assert!(style(&Design::default(), Some("/r/a/files/b.jpg")).contains("url(\"/r/a/files/b.jpg\")"));
     }
 }
