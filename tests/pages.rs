@@ -373,6 +373,42 @@ fn every_answer_has_its_headers_and_says_what_is_wrong() {
 }
 
 #[test]
+fn an_ads_mistakes_are_told_in_the_partners_language() {
+    let site = Site::start(Options::default().demo());
+    let mut browser = site.browser();
+    browser.log_in(&site, "/partner", "jane@example.com");
+    let token = browser.token("/partner/of/abc123/ads");
+    let (long, bell) = ("x".repeat(2_001), "a\u{7}b");
+    for (field, typed, en, de) in [
+        ("code", "a b", "A code has letters", "Ein Code besteht aus"),
+        ("code", &long[..60], "at most 48 characters", "höchstens 48 Zeichen"),
+        ("name", "", "Give it a name.", "Geben Sie ihr einen Namen."),
+        ("name", &long[..201], "at most 200 characters", "höchstens 200 Zeichen"),
+        ("name", "…", "A code has letters", "Ein Code besteht aus"),
+        ("name", bell, "characters that cannot be seen", "Zeichen, die man nicht sieht"),
+        ("description", &long, "at most 2000 characters", "höchstens 2000 Zeichen"),
+        ("media_type", &long[..65], "at most 64 characters", "höchstens 64 Zeichen"),
+        ("start_date", "soon", "This is no day.", "Das ist kein Tag."),
+    ] {
+        for (language, said) in [("en", en), ("de", de)] {
+            let fields = [("token", token.as_str()), ("name", "Ad"), (field, typed)];
+            let fields: Vec<(&str, &str)> = fields
+                .into_iter()
+                .filter(|(name, value)| !(field == "name" && *name == "name" && *value == "Ad"))
+                .collect();
+            let body = fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>();
+            let path = "/partner/of/abc123/ads";
+            let answer = browser.send("POST", path, &[("Accept-Language", language)], &body.join("&"));
+            let text = answer.text();
+            assert_eq!(answer.status, 422, "{field}: {typed}");
+            assert!(text.contains(said), "{language}, {field}: {typed}\n{text}");
+            let problems = text.matches("role=\"alert\"").count();
+            assert_eq!(problems, 1, "{language}, {field}: {typed}\n{text}");
+        }
+    }
+}
+
+#[test]
 fn a_design_that_is_wrong_is_told_field_by_field() {
     let site = Site::start(Options::default().demo());
     let put = |body: Value| api(site.server.control, &site.server.token(), "PUT", "/v1/programs/spring/page", &body);

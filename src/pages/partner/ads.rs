@@ -16,6 +16,7 @@ use super::{
         fault::Fault,
         sheet::{Sheet, go, pages, show},
         visit::Visit,
+        words::Words,
     },
     desk::{Desk, Tab, desk},
 };
@@ -25,7 +26,7 @@ use crate::{
         audit::{Caller, as_caller},
         entity,
     },
-    core::limits::PAGE_MAX_ROWS,
+    core::limits::{CODE_MAX_BYTES, DESCRIPTION_MAX_CHARS, MEDIA_TYPE_MAX_CHARS, NAME_MAX_CHARS, PAGE_MAX_ROWS},
 };
 
 /// Media that are offered; whatever else may be typed.
@@ -133,6 +134,22 @@ async fn write(
     Ok(show(if mistakes.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY }, &page))
 }
 
+/// What is wrong with a field, in the page's language: the catalog says it in its own. `None`: nothing that a form's field can be blamed
+/// for.
+fn problem(words: Words<'_>, field: &str, typed: &str) -> Option<String> {
+    let most = match field {
+        "code" if typed.len() <= CODE_MAX_BYTES => return Some(words.say("ad_code_wrong")),
+        "code" => CODE_MAX_BYTES,
+        "start_date" => return Some(words.say("ad_start_wrong")),
+        "description" => DESCRIPTION_MAX_CHARS,
+        "media_type" => MEDIA_TYPE_MAX_CHARS,
+        "name" => NAME_MAX_CHARS,
+        _ => return None,
+    };
+    let is_long = typed.chars().count() > most;
+    Some(if is_long { words.with("too_long", "most", &most) } else { words.say("odd_characters") })
+}
+
 /// A code out of a name: what a code may hold of it, in lower case, words joined by `-`.
 fn code_of(name: &str) -> String {
     let plain: String = name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { ' ' }).collect();
@@ -164,7 +181,7 @@ pub(super) async fn create(
         ("start_date", form.start_date.trim()),
     ];
     let object: Map<String, Value> =
-        fields.into_iter().map(|(name, value)| (name.to_owned(), value.replace("\r\n", "\n").into())).collect();
+        fields.iter().map(|(name, value)| ((*name).to_owned(), value.replace("\r\n", "\n").into())).collect();
     match entity::from_json::<Ad>(object) {
         Ok(ad) if mistakes.is_empty() => match state.catalog.get::<Ad>(&[&ad.partner, &ad.code]).await {
             Ok(_) => mistakes.push(Mistake::new("code", desk.words.say("ad_code_taken"))),
@@ -176,7 +193,15 @@ pub(super) async fn create(
         },
         Ok(_) => {}
         Err(others) => {
-            mistakes.extend(others.into_iter().filter(|other| !(other.field == "code" && form.name.trim().is_empty())));
+            for other in others {
+                let typed = fields.iter().find(|(name, _)| *name == other.field).map_or("", |(_, typed)| *typed);
+                match problem(desk.words, &other.field, typed) {
+                    // No name, no code: that the name is missing says it all.
+                    Some(_) if other.field == "code" && form.name.trim().is_empty() && typed.is_empty() => {}
+                    Some(problem) => mistakes.push(Mistake::new(other.field, problem)),
+                    None => return Err(Fault::internal(&other.problem)),
+                }
+            }
         }
     }
     write(&state, &desk, &form, &mistakes, false).await
