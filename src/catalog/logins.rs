@@ -15,8 +15,8 @@ use crate::{
     core::{
         code::Code,
         limits::{
-            ADMIN_SESSION_TTL, LOGIN_CODE_DIGITS, LOGIN_CODE_TRIES, LOGIN_CODE_TTL, LOGIN_CODES_PER_HOUR,
-            LOGIN_MAIL_SPREAD, SESSION_TTL,
+            ADMIN_SESSION_TTL, LOGIN_CODE_DIGITS, LOGIN_CODE_TRIES, LOGIN_CODE_TTL, LOGIN_CODES_OF_ADDRESS_PER_HOUR,
+            LOGIN_CODES_PER_HOUR, LOGIN_MAIL_SPREAD, SESSION_TTL,
         },
         time::Millis,
     },
@@ -35,6 +35,8 @@ pub struct Asking<'a> {
     pub program: Option<&'a Code>,
     /// In lower case.
     pub email: &'a str,
+    /// Where it is asked from, cut ([`crate::core::net::network`]); empty where that is not known.
+    pub network: &'a str,
     /// Somebody who is nobody's partner yet is mailed a code too: they may join.
     pub anybody: bool,
 }
@@ -100,16 +102,19 @@ impl Catalog {
         let spread = u32::from_le_bytes(random::bytes()?) % (LOGIN_MAIL_SPREAD.as_millis() as u32);
         let mut tx = self.writing().await?;
         sqlx::query("DELETE FROM login_codes WHERE expires_at < $1").bind(now.0 - HOUR_MS).execute(&mut *tx).await?;
-        let sql = "SELECT (SELECT COUNT(*) FROM login_codes WHERE email = $1 AND created_at > $2), \
+        let sql = "SELECT (SELECT COUNT(*) FROM login_codes WHERE email = $1 AND created_at > $2 AND mailed = 1), \
+                   (SELECT COUNT(*) FROM login_codes WHERE email = $1 AND created_at > $2 AND mailed = 1 AND network = $3), \
                    (SELECT COUNT(*) FROM partners WHERE email IS NOT NULL AND lower(email) = $1)";
-        let row = sqlx::query(sql).bind(asking.email.to_owned()).bind(now.0 - HOUR_MS).fetch_one(&mut *tx).await?;
-        let (asked, partners): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-        let is_mailed = (partners > 0 || asking.anybody) && asked < LOGIN_CODES_PER_HOUR;
+        let query = sqlx::query(sql).bind(asking.email.to_owned()).bind(now.0 - HOUR_MS);
+        let row = query.bind(asking.network.to_owned()).fetch_one(&mut *tx).await?;
+        let (mailed, here, partners): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let is_free = here < LOGIN_CODES_PER_HOUR && mailed < LOGIN_CODES_OF_ADDRESS_PER_HOUR;
+        let is_mailed = (partners > 0 || asking.anybody) && is_free;
         // What is not mailed has another code than the one that could be guessed at.
         let stored = code_hash(&token, if is_mailed { &code } else { "never mailed" });
         sqlx::query(
-            "INSERT INTO login_codes (id, program, email, code, tries, used, created_at, expires_at) \
-             VALUES ($1, $2, $3, $4, 0, 0, $5, $6)",
+            "INSERT INTO login_codes (id, program, email, code, tries, used, created_at, expires_at, network, mailed) \
+             VALUES ($1, $2, $3, $4, 0, 0, $5, $6, $7, $8)",
         )
         .bind(hash(&token))
         .bind(asking.program.map(ToString::to_string).unwrap_or_default())
@@ -117,6 +122,8 @@ impl Catalog {
         .bind(stored)
         .bind(now.0)
         .bind(now.plus(LOGIN_CODE_TTL.as_millis() as i64).0)
+        .bind(asking.network.to_owned())
+        .bind(i32::from(is_mailed))
         .execute(&mut *tx)
         .await?;
         let mail = mail(&code);

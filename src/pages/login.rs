@@ -21,7 +21,7 @@ use crate::{
     core::{
         code::Code,
         limits::{EMAIL_MAX_BYTES, LOGIN_CODE_DIGITS},
-        notify,
+        net, notify,
     },
 };
 
@@ -115,7 +115,8 @@ pub(super) async fn ask(
         text: words.tell("code_mail_text", &values(code)),
         html: None,
     };
-    let asking = Asking { program: door.program, email, anybody: door.anybody };
+    let network = visit.client.map(net::network).unwrap_or_default();
+    let asking = Asking { program: door.program, email, network: &network, anybody: door.anybody };
     let token = state.catalog.ask_code(asking, mail).await?;
     Ok(with_cookies(go(then), Cookie::Login.set(&token, door.embedded)))
 }

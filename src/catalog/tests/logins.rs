@@ -19,9 +19,13 @@ fn mail(email: &str) -> impl FnOnce(&str) -> NewMail + Send {
 }
 
 async fn ask(fixture: &Fixture, email: &str, anybody: bool) -> String {
+    ask_from(fixture, "192.0.2.0/24", email, anybody).await
+}
+
+async fn ask_from(fixture: &Fixture, network: &str, email: &str, anybody: bool) -> String {
     // Mails of one millisecond have no order.
     fixture.clock.advance(1);
-    let asking = Asking { program: None, email, anybody };
+    let asking = Asking { program: None, email, network, anybody };
     fixture.catalog.ask_code(asking, mail(email)).await.unwrap()
 }
 
@@ -118,6 +122,28 @@ async fn an_address_is_mailed_so_many_codes_within_an_hour() {
     fixture.clock.advance(3_601_000);
     ask(&fixture, "ann@home.example", true).await;
     assert_eq!(mails(&fixture, "ann@home.example").await.len(), 6);
+}
+
+#[tokio::test]
+async fn who_asks_for_somebody_elses_address_locks_out_nobody() {
+    let fixture = Fixture::spring(BACKEND).await;
+    let mailed = async || mails(&fixture, "ann@home.example").await.len();
+    for _ in 0..40 {
+        ask_from(&fixture, "198.51.100.0/24", "ann@home.example", true).await;
+    }
+    assert_eq!(mailed().await, 5, "one network");
+    let token = ask_from(&fixture, "192.0.2.0/24", "ann@home.example", true).await;
+    assert_eq!(mailed().await, 6, "another one");
+    let code = mails(&fixture, "ann@home.example").await[5].1.clone();
+    assert!(matches!(fixture.catalog.try_code(&token, &code, AGENT).await.unwrap(), Tried::Open { .. }));
+    // Nor can many networks guess at more codes than are allowed.
+    for network in 0..20 {
+        ask_from(&fixture, &format!("203.0.{network}.0/24"), "ann@home.example", true).await;
+    }
+    assert_eq!(mailed().await, 15);
+    fixture.clock.advance(3_601_000);
+    ask_from(&fixture, "198.51.100.0/24", "ann@home.example", true).await;
+    assert_eq!(mailed().await, 16);
 }
 
 #[tokio::test]

@@ -28,8 +28,10 @@ pub const LOGIN_CODE_DIGITS: usize = 6;
 pub const LOGIN_CODE_TTL: Duration = Duration::from_secs(600);
 /// Tries of one code.
 pub const LOGIN_CODE_TRIES: i64 = 5;
-/// Codes of one address within an hour; further ones are not mailed.
+/// Codes that one network is mailed for one address within an hour; further ones are not mailed.
 pub const LOGIN_CODES_PER_HOUR: i64 = 5;
+/// The same of all networks: so many codes with [`LOGIN_CODE_TRIES`] each can be guessed at.
+pub const LOGIN_CODES_OF_ADDRESS_PER_HOUR: i64 = 15;
 /// Codes that one network may ask for, and tries that it may make, within a minute.
 pub const LOGINS_PER_MINUTE: u32 = 20;
 /// A mailed code leaves within that long, at random: when it does tells nobody who is registered.
