@@ -5,13 +5,10 @@
 
 mod support;
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 use support::{
     Client, Options, api,
     client::BROWSER,
-    eventually,
     people::{Browser, Site, encoded},
 };
 
@@ -32,124 +29,6 @@ const NAUGHTY: &[&str] = &[
     "NULL",
     "%3Cscript%3Ealert(1)%3C/script%3E",
 ];
-
-fn median(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-/// How far apart two samples are, in standard deviations of what chance makes of equal ones (Mann and Whitney's U).
-fn apart(one: &[f64], other: &[f64]) -> f64 {
-    let mut all: Vec<(f64, bool)> =
-        one.iter().map(|time| (*time, true)).chain(other.iter().map(|time| (*time, false))).collect();
-    all.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let ranks: f64 = all.iter().enumerate().filter(|(_, (_, is_one))| *is_one).map(|(at, _)| at as f64 + 1.0).sum();
-    let (n, m) = (one.len() as f64, other.len() as f64);
-    let u = ranks - n * (n + 1.0) / 2.0;
-    (u - n * m / 2.0) / (n * m * (n + m + 1.0) / 12.0).sqrt()
-}
-
-/// 2,000 addresses, half of them registered, in random order: the same status, the same bytes, the same time.
-#[test]
-fn nobody_learns_who_is_registered() {
-    const EACH: usize = 1_000;
-    let options = Options::default().demo().set("edge.trusted_proxies", "127.0.0.1");
-    let site = Site::start(options);
-    for at in 0..EACH {
-        let email = format!("known{at:04}@home.example");
-        site.put(&format!("/v1/partners/known{at}"), json!({"programs": ["spring"], "email": email}));
-    }
-    let seed = u64::from(std::process::id());
-    println!("seed {seed}");
-    let mut order: Vec<(bool, usize)> = (0..EACH).flat_map(|at| [(true, at), (false, at)]).collect();
-    let mut state = seed | 1;
-    for at in (1..order.len()).rev() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        order.swap(at, (state >> 33) as usize % (at + 1));
-    }
-    let mut browser = site.browser();
-    let (mut times, mut answers) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-    for (number, (is_known, at)) in order.iter().enumerate() {
-        let email = format!("{}{at:04}@home.example", if *is_known { "known" } else { "other" });
-        // Each from a network of its own: how many one network may ask for is another test's.
-        let from = format!("10.{}.{}.1", number / 250, number % 250);
-        let body = format!("email={}", encoded(&email));
-        browser.cookies.clear();
-        let asked = Instant::now();
-        let answer = browser.send("POST", "/r/spring", &[("X-Forwarded-For", &from)], &body);
-        let took = asked.elapsed().as_secs_f64() * 1e3;
-        let which = usize::from(!is_known);
-        times[which].push(took);
-        // What is random in it is as long in each.
-        let mut headers: Vec<String> =
-            answer.headers.iter().filter(|(name, _)| name != "date").map(|(n, v)| format!("{n}: {v}")).collect();
-        for header in &mut headers {
-            if header.starts_with("set-cookie: __Host-fpl=") && !header.contains("Max-Age=0;") {
-                let value = header["set-cookie: __Host-fpl=".len()..].split(';').next().unwrap().to_owned();
-                assert_eq!(value.len(), 43);
-                *header = header.replace(&value, "VALUE");
-            }
-        }
-        answers[which].push((answer.status, headers, answer.body));
-    }
-    assert!(answers[0].iter().chain(&answers[1]).all(|answer| *answer == answers[0][0]), "all answers are alike");
-    let [known, other] = &mut times;
-    let z = apart(known, other);
-    // This measure sees a quarter of a difference in these very times; else it would not be worth much.
-    let slower: Vec<f64> = known.iter().map(|time| time * 1.25).collect();
-    let seen = apart(&slower, other);
-    println!(
-        "n = {}, status {} and {} bytes each; median {:.3} ms known, {:.3} ms unknown; {z:+.2} standard deviations apart \
-         ({seen:+.2} if known ones took a quarter longer)",
-        2 * EACH,
-        answers[0][0].0,
-        answers[0][0].2.len(),
-        median(known),
-        median(other)
-    );
-    assert!(z.abs() < 4.0, "the times tell who is registered");
-    assert!(seen - z > 4.0, "this run could not have seen a quarter of a difference");
-    // Those who are registered are mailed, and nobody else.
-    let mailed = eventually("all mails", || {
-        let count = std::fs::read_dir(site.server.data.join("mails")).ok()?.count();
-        (count >= EACH).then_some(count)
-    });
-    assert_eq!(mailed, EACH);
-}
-
-#[test]
-fn one_network_may_ask_only_so_often() {
-    let site = Site::start(Options::default().demo());
-    let mut browser = site.browser();
-    let statuses: Vec<u16> =
-        (0..25).map(|at| browser.post("/r/spring", &[("email", &format!("a{at}@home.example"))]).status).collect();
-    assert_eq!(statuses.iter().filter(|status| **status == 303).count(), 20, "{statuses:?}");
-    let limited = browser.post("/partner", &[("email", "a@home.example")]);
-    assert_eq!(limited.status, 429);
-    assert!(limited.header("retry-after").unwrap().parse::<u64>().unwrap() <= 60);
-    assert!(limited.text().contains("Too many tries came from your network"));
-}
-
-#[test]
-fn a_mail_server_that_is_down_never_shows_who_is_registered() {
-    let options = Options::default().demo();
-    let site = Site::start(
-        options.set("mail.smtp_host", "127.0.0.1").set("mail.smtp_port", "1").set("mail.smtp_security", "none"),
-    );
-    let mut browser = site.browser();
-    let answers: Vec<_> = ["jane@example.com", "nobody@example.com"]
-        .map(|email| {
-            browser.cookies.clear();
-            let answer = browser.post("/r/spring", &[("email", email)]);
-            let page = browser.get("/r/spring/code");
-            let page = page.text();
-            let nonce = page.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-            (answer.status, answer.header("location").map(str::to_owned), page.replace(&nonce, "NONCE"))
-        })
-        .into();
-    assert_eq!(answers[0], answers[1]);
-    assert_eq!(answers[0].0, 303);
-}
 
 #[test]
 fn forms_come_from_our_pages_and_with_the_sessions_token() {
@@ -347,7 +226,7 @@ fn every_answer_has_its_headers_and_says_what_is_wrong() {
         ("GET", "/assets/nothing.css", 404),
         ("POST", "/r/spring", 422),
         ("PUT", "/r/spring", 405),
-        ("POST", "/r/spring/code", 400),
+        ("POST", "/r/spring/code", 303),
     ] {
         let answer = browser.send(method, path, &[], if method == "POST" { "email=" } else { "" });
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
@@ -366,10 +245,62 @@ fn every_answer_has_its_headers_and_says_what_is_wrong() {
     let answer = browser.get(css);
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("cache-control"), Some("public, max-age=31536000, immutable"));
-    let large = format!("email={}", "a".repeat(40_000));
-    assert_eq!(browser.send("POST", "/r/spring", &[], &large).status, 413);
     let german = browser.send("GET", "/r/nothing", &[("Accept-Language", "de-AT,de;q=0.9")], "");
     assert!(german.text().contains("<html lang=\"de\">") && german.text().contains("Hier ist kein Programm"));
+}
+
+#[test]
+fn what_cannot_be_read_is_told_by_a_page() {
+    let site = Site::start(Options::default().demo());
+    let mut browser = site.browser();
+    browser.log_in(&site, "/partner", "jane@example.com");
+    let large = format!("email={}", "a".repeat(40_000));
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let json = ("Content-Type", "application/json");
+    for (method, path, kind, body, status, back) in [
+        ("GET", "/r/%FF", form, "", 404, None),
+        ("GET", "/r/%FF/code", form, "", 404, None),
+        ("GET", "/r/spring/files/%FF", form, "", 404, Some("/r/spring")),
+        ("GET", "/partner/of/%FF", form, "", 404, Some("/partner")),
+        ("GET", "/r/nothing", form, "", 404, None),
+        ("POST", "/r/spring", form, "email=%FF", 422, None),
+        ("POST", "/r/spring", form, "email=a&email=b", 422, None),
+        ("POST", "/r/spring", json, "{}", 400, Some("/r/spring")),
+        ("POST", "/r/spring", form, &large, 413, Some("/r/spring")),
+        ("POST", "/partner", json, "{}", 400, Some("/partner")),
+        ("POST", "/partner", form, &large, 413, Some("/partner")),
+        ("POST", "/partner/of/abc123/ads", json, "{}", 400, Some("/partner")),
+        ("GET", "/partner/of/abc123/generator?who=abc123&who=b", form, "", 200, None),
+        ("GET", "/partner/of/abc123/stats?days=%FF&days=7", form, "", 200, None),
+    ] {
+        let mut client = Client::connect(site.server.edge).unwrap();
+        let cookie =
+            browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
+        let headers = [
+            ("Host", "localhost"),
+            ("User-Agent", BROWSER),
+            ("Cookie", &cookie),
+            ("Sec-Fetch-Site", "same-origin"),
+            kind,
+        ];
+        let answer = client.send(method, path, &headers, body.as_bytes()).unwrap();
+        let (case, text) = (format!("{method} {path}, {} bytes", body.len()), answer.text());
+        assert_eq!(answer.status, status, "{case}: {text}");
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{case}: {text}");
+        assert_eq!(text.contains("This did not work"), !matches!(status, 200 | 422), "{case}: {text}");
+        if let Some(back) = back {
+            assert!(text.contains(&format!("<a href=\"{back}\">")), "{case}: {text}");
+        }
+    }
+    // What a browser no longer holds is asked for again, where it can be.
+    let mut other = site.browser();
+    for (path, to) in [("/r/spring/code", "/r/spring?lost"), ("/partner/code", "/partner?lost")] {
+        let lost = other.post(path, &[("code", "123456")]);
+        assert_eq!((lost.status, lost.header("location")), (303, Some(to)));
+        assert_eq!(other.post(&format!("{path}/new"), &[]).header("location"), Some(to));
+        let page = other.get(to).text();
+        assert!(page.contains("ask for a new code") && page.contains("name=\"email\""), "{page}");
+    }
 }
 
 #[test]

@@ -10,6 +10,10 @@ pub struct ClientAddress(pub IpAddr);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverHttps(pub bool);
 
+/// The body of such a request is too long, and was left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyTooLarge;
+
 /// The /24 of an IPv4 address, the /48 of an IPv6 one, in words: `203.0.113.0/24`. IPv4 inside IPv6 is IPv4.
 pub fn network(address: IpAddr) -> String {
     match address.to_canonical() {

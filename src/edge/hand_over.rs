@@ -6,17 +6,20 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::{Response, StatusCode, request::Parts};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     connection::Peer,
-    respond,
+    respond::{self, Answer},
     service::{Edge, Reply, body_error, reply},
 };
 use crate::{
-    core::limits::{INBOUND_BODY_MAX_BYTES, PAGE_FORM_MAX_BYTES},
+    core::{
+        limits::{INBOUND_BODY_MAX_BYTES, PAGE_FORM_MAX_BYTES},
+        net::BodyTooLarge,
+    },
     telemetry::edge::Outcome,
 };
 
@@ -36,24 +39,30 @@ impl Edge {
     /// A webhook of somebody else.
     pub(super) async fn inbound(&self, head: Parts, peer: &Peer, body: Incoming) -> Reply {
         match Limited::new(body, INBOUND_BODY_MAX_BYTES).collect().await {
-            Ok(body) => self.hand_over(head, peer, body.to_bytes()).await,
+            Ok(body) => self.hand_over(head, peer, body.to_bytes(), respond::away).await,
             Err(error) => body_error(&*error, INBOUND_BODY_MAX_BYTES),
         }
     }
 
     /// A page for people; where pages are elsewhere, the way there.
-    pub(super) async fn page(&self, head: Parts, peer: &Peer, body: Incoming) -> Reply {
+    pub(super) async fn page(&self, mut head: Parts, peer: &Peer, body: Incoming) -> Reply {
         if let Some(elsewhere) = &self.shared.settings.pages {
             let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
             return reply(respond::elsewhere(&format!("{elsewhere}{target}")), Outcome::Page);
         }
         match Limited::new(body, PAGE_FORM_MAX_BYTES).collect().await {
-            Ok(body) => self.hand_over(head, peer, body.to_bytes()).await,
+            Ok(body) => self.hand_over(head, peer, body.to_bytes(), respond::page_away).await,
+            // People are told so by a page.
+            Err(error) if error.is::<LengthLimitError>() => {
+                head.extensions.insert(BodyTooLarge);
+                self.hand_over(head, peer, Bytes::new(), respond::page_away).await
+            }
             Err(error) => body_error(&*error, PAGE_FORM_MAX_BYTES),
         }
     }
 
-    pub(super) async fn hand_over(&self, head: Parts, peer: &Peer, body: Bytes) -> Reply {
+    /// `away` is what is answered where nobody takes it.
+    pub(super) async fn hand_over(&self, head: Parts, peer: &Peer, body: Bytes, away: fn() -> Answer) -> Reply {
         let (_, client) = self.seen(&head, peer);
         let (answer, answered) = oneshot::channel();
         let handed = Handed { head, body, client: client.address, https: client.https, answer };
@@ -64,7 +73,7 @@ impl Edge {
                 reply(response.map(Full::new), outcome)
             }
             // Nothing was taken: whoever sent it sends it again.
-            None => reply(respond::away(), Outcome::Refused),
+            None => reply(away(), Outcome::Refused),
         }
     }
 }

@@ -105,6 +105,16 @@ pub(crate) fn away() -> Answer {
     answer
 }
 
+/// The same to people.
+pub(crate) fn page_away() -> Answer {
+    let body = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+                <title>Not right now</title><h1>Not right now</h1><p>This page cannot be shown right now. Try again in a moment.</p>";
+    let mut answer = preview(body.to_owned());
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    answer
+}
+
 pub(crate) fn pixel() -> Answer {
     let mut answer = fixed(StatusCode::OK, PIXEL);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));
@@ -209,6 +219,17 @@ mod tests {
         assert_eq!(header("cache-control"), Some("no-store"));
         assert_eq!(header("x-robots-tag"), Some("noindex"));
         assert!(redirect(b"https://s/", None).headers().get("set-cookie").is_none());
+    }
+
+    #[test]
+    fn people_are_told_by_a_page_that_nobody_is_there() {
+        let answer = page_away();
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        assert_eq!(
+            (&answer.headers()[RETRY_AFTER], &answer.headers()[CACHE_CONTROL]),
+            (&"2".parse().unwrap(), &NO_STORE)
+        );
     }
 
     #[test]

@@ -215,7 +215,7 @@ impl Edge {
                         // Whatever its path was written like.
                         let mut head = head;
                         head.uri = http::Uri::from_static("/e");
-                        return Box::pin(self.hand_over(head, peer, body)).await;
+                        return Box::pin(self.hand_over(head, peer, body, respond::away)).await;
                     }
                     self.beacon(&head, peer, &body)
                 }

@@ -3,7 +3,7 @@
 
 use askama::Template;
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -14,7 +14,17 @@ use super::{
     visit::{Visit, is_from_here},
     words::Words,
 };
-use crate::{catalog::CatalogError, referral::desk::DeskError, report::Unanswered, store::ReportError};
+use crate::{
+    catalog::{Catalog, CatalogError},
+    core::{
+        code::Code,
+        net::BodyTooLarge,
+        page::{Design, Language},
+    },
+    referral::desk::DeskError,
+    report::Unanswered,
+    store::ReportError,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -25,6 +35,8 @@ pub(super) enum Fault {
     OtherSite,
     /// A form without its session's token.
     Expired,
+    /// What was sent cannot be read: not a form, or not as browsers send it.
+    Malformed,
     /// Too many from one network: after so many seconds again.
     Limited(u64),
     /// The catalog does not answer.
@@ -33,8 +45,6 @@ pub(super) enum Fault {
     Method,
     /// Cookies need https.
     Https,
-    /// The browser does not hold what it was given.
-    Cookie,
     /// Our mistake: it is in the log.
     Internal,
 }
@@ -53,7 +63,7 @@ impl Fault {
             Fault::Away | Fault::Internal => StatusCode::SERVICE_UNAVAILABLE,
             Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Fault::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Fault::Https | Fault::Cookie => StatusCode::BAD_REQUEST,
+            Fault::Https | Fault::Malformed => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -68,7 +78,7 @@ impl Fault {
             Fault::TooLarge => words.say("error_413"),
             Fault::Method => words.say("error_405"),
             Fault::Https => words.say("error_https"),
-            Fault::Cookie => words.say("error_cookie"),
+            Fault::Malformed => words.say("error_400"),
         }
     }
 
@@ -79,10 +89,36 @@ impl Fault {
             StatusCode::METHOD_NOT_ALLOWED => Fault::Method,
             StatusCode::PAYLOAD_TOO_LARGE => Fault::TooLarge,
             StatusCode::INTERNAL_SERVER_ERROR => Fault::Internal,
-            status if status.is_client_error() => Fault::Expired,
+            status if status.is_client_error() => Fault::Malformed,
             _ => return None,
         })
     }
+
+    /// The way out of it.
+    fn back(&self, path: &str, words: Words<'_>) -> Option<Back> {
+        let is_below =
+            |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let back = |address: String, label: &str| Some(Back { address, label: words.say(label) });
+        match program_of(path) {
+            Some(_) if *self == Fault::Program => None,
+            Some(program) => back(format!("/r/{program}"), "back_to_page"),
+            None if is_below("/partner") => back("/partner".to_owned(), "to_partner_center"),
+            None if is_below("/dashboard") => back("/dashboard".to_owned(), "back_to_dashboard"),
+            None => None,
+        }
+    }
+}
+
+/// The program whose tracking page a path is of or below.
+pub(super) fn program_of(path: &str) -> Option<Code> {
+    path.strip_prefix("/r/")?.split('/').next()?.parse().ok()
+}
+
+/// A link out of a fault.
+#[derive(Debug)]
+struct Back {
+    address: String,
+    label: String,
 }
 
 impl From<CatalogError> for Fault {
@@ -138,24 +174,34 @@ impl IntoResponse for Fault {
 struct FaultPage<'a> {
     sheet: Sheet<'a>,
     text: String,
+    back: Option<Back>,
 }
 
 pages!(FaultPage);
 
-/// Around every page: refuses what other sites send, words what went wrong, and gives each answer its headers.
-pub(super) async fn dress(request: Request, next: Next) -> Response {
+/// Around every page: refuses what other sites send, words what went wrong, and gives each answer its headers. The catalog, where it is
+/// given, says how the program's page looks on which it went wrong, and which sites may show that.
+pub(super) async fn dress(State(catalog): State<Option<Catalog>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let visit = Visit::of(&parts);
+    let path = parts.uri.path().to_owned();
+    let is_too_large = parts.extensions.get::<BodyTooLarge>().is_some();
     let is_refused = !parts.method.is_safe() && !is_from_here(&parts.headers, &parts.uri);
-    let mut response = match is_refused {
-        true => Fault::OtherSite.into_response(),
-        false => next.run(Request::from_parts(parts, body)).await,
+    let mut response = match (is_refused, is_too_large) {
+        (true, _) => Fault::OtherSite.into_response(),
+        (false, true) => Fault::TooLarge.into_response(),
+        (false, false) => next.run(Request::from_parts(parts, body)).await,
     };
     let told = response.extensions_mut().remove::<Fault>();
-    let has_body = response.headers().contains_key(header::CONTENT_TYPE);
-    if let Some(fault) = told.or_else(|| if has_body { None } else { Fault::of_status(response.status()) }) {
+    let is_page = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| !is_plain(kind));
+    if let Some(fault) = told.or_else(|| if is_page { None } else { Fault::of_status(response.status()) }) {
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = word(&fault, Words::new(visit.language));
+        let design = match (&catalog, program_of(&path)) {
+            // Where it does not answer, the page looks as the defaults have it.
+            (Some(catalog), Some(program)) => catalog.program_page(&program).await.map(|page| page.design).ok(),
+            _ => None,
+        };
+        response = word(&fault, visit.language, &path, &design.unwrap_or_default());
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }
@@ -164,9 +210,17 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
     response
 }
 
-fn word(fault: &Fault, words: Words<'_>) -> Response {
+/// What the framework says by itself; no page of ours is of that kind.
+fn is_plain(kind: &HeaderValue) -> bool {
+    kind.as_bytes().starts_with(b"text/plain")
+}
+
+fn word(fault: &Fault, language: Language, path: &str, design: &Design) -> Response {
+    let words = Words::new(design.language.unwrap_or(language));
     let Ok(sheet) = Sheet::new(words, words.say("error_title")) else { return fault.status().into_response() };
-    let mut response = sheet::show(fault.status(), &FaultPage { sheet, text: fault.words(words) });
+    let sheet = sheet.with_design(design, None);
+    let page = FaultPage { sheet, text: fault.words(words), back: fault.back(path, words) };
+    let mut response = sheet::show(fault.status(), &page);
     let wait = match fault {
         Fault::Limited(seconds) => Some(*seconds),
         Fault::Away | Fault::Internal => Some(2),
@@ -176,4 +230,27 @@ fn word(fault: &Fault, words: Words<'_>) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_way_out_of_what_went_wrong() {
+        let words = Words::new(Language::En);
+        let back = |fault: Fault, path: &str| fault.back(path, words).map(|back| back.address);
+        for (path, expected) in [
+            ("/r/spring", Some("/r/spring")),
+            ("/r/Spring/code", Some("/r/spring")),
+            ("/r/%FF", None),
+            ("/partner/of/abc123/ads", Some("/partner")),
+            ("/partners", None),
+            ("/dashboard", Some("/dashboard")),
+            ("/assets/none.css", None),
+        ] {
+            assert_eq!(back(Fault::NotFound, path).as_deref(), expected, "{path}");
+        }
+        assert_eq!(back(Fault::Program, "/r/nothing"), None, "it leads nowhere");
+    }
 }

@@ -20,10 +20,15 @@ use crate::{
     },
     core::{
         code::Code,
-        limits::{EMAIL_MAX_BYTES, LOGIN_CODE_DIGITS},
+        limits::{EMAIL_MAX_BYTES, LOGIN_CODE_DIGITS, LOGIN_CODES_PER_HOUR},
         net, notify,
     },
 };
+
+/// Stands behind the `?` where a browser has lost what it asked for a code with.
+const LOST: &str = "lost";
+/// Codes that a browser can use beside each other: as many as it may be mailed.
+const CODES_KEPT: usize = LOGIN_CODES_PER_HOUR as usize;
 
 /// Whose page it is: for the mail, and for what may follow.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +70,7 @@ pub(super) struct CodeForm {
     pub(super) back: String,
     pub(super) label: String,
     pub(super) button: String,
+    pub(super) hint: String,
     pub(super) typed: String,
     pub(super) problem: Option<String>,
 }
@@ -77,6 +83,7 @@ impl CodeForm {
             back: back.to_owned(),
             label: words.with("code_label", "digits", &LOGIN_CODE_DIGITS),
             button: words.say("track_code_button"),
+            hint: words.with("code_hint", "most", &LOGIN_CODES_PER_HOUR),
             typed: String::new(),
             problem: None,
         }
@@ -93,6 +100,20 @@ pub(super) fn address(words: Words<'_>, typed: &str) -> Result<String, String> {
         return Err(words.say("email_wrong"));
     }
     Ok(typed.to_lowercase())
+}
+
+/// What is said where an address is asked for, by what stands behind the `?`.
+pub(super) fn said(words: Words<'_>, query: &str) -> Option<String> {
+    match query {
+        "left" => Some(words.say("logged_out")),
+        LOST => Some(words.say("code_lost")),
+        _ => None,
+    }
+}
+
+/// The way back to where an address is asked for: the browser does not hold what a code was asked for with.
+fn lost(page: &str) -> Response {
+    go(&format!("{page}?{LOST}"))
 }
 
 /// Mails a code where somebody is there to get it, and sends the browser to where it is asked for.
@@ -118,54 +139,53 @@ pub(super) async fn ask(
     let network = visit.client.map(net::network).unwrap_or_default();
     let asking = Asking { program: door.program, email, network: &network, anybody: door.anybody };
     let token = state.catalog.ask_code(asking, mail).await?;
-    Ok(with_cookies(go(then), Cookie::Login.set(&token, door.embedded)))
+    let mut tokens = visit.tokens(Cookie::Login);
+    tokens.push(&token);
+    let kept = tokens.split_off(tokens.len().saturating_sub(CODES_KEPT)).join(".");
+    Ok(with_cookies(go(then), Cookie::Login.set(&kept, door.embedded)))
 }
 
-/// Mails a new code to whoever asked for the last one.
+/// Mails a new code to whoever asked for the last one on the page `page`.
 pub(super) async fn ask_again(
     state: &PagesState,
     visit: &Visit,
     door: Door<'_>,
-    then: &str,
+    page: &str,
 ) -> Result<Response, Fault> {
-    let tokens = visit.cookies(Cookie::Login);
-    if tokens.is_empty() {
-        return Err(Fault::Cookie);
-    }
-    // What was asked for last stands last.
-    for token in tokens.into_iter().rev() {
+    for token in visit.tokens(Cookie::Login).into_iter().rev() {
         match state.catalog.asked_code(token).await? {
             Some((program, email)) if program.as_ref() == door.program => {
-                return ask(state, visit, door, &email, then).await;
+                return ask(state, visit, door, &email, &format!("{page}/code?sent")).await;
             }
             // That was long ago, or elsewhere.
             _ => {}
         }
     }
-    Ok(go(then.strip_suffix("/code?sent").unwrap_or(then)))
+    Ok(lost(page))
 }
 
-/// Tries a code: opens a session and goes on, or says what is wrong.
+/// Tries a code: opens a session and goes on to the page, or says what is wrong.
 pub(super) async fn try_code(
     state: &PagesState,
     visit: &Visit,
     words: Words<'_>,
     door: Door<'_>,
     typed: &str,
-    then: &str,
+    page: &str,
 ) -> Result<Result<Response, String>, Fault> {
-    let tokens = visit.cookies(Cookie::Login);
+    let tokens = visit.tokens(Cookie::Login);
     if tokens.is_empty() {
-        return Err(Fault::Cookie);
+        return Ok(Ok(lost(page)));
     }
     if !typed.chars().any(|c| c.is_ascii_digit()) {
         return Ok(Err(words.with("code_missing", "digits", &LOGIN_CODE_DIGITS)));
     }
     let mut most = 0;
-    for token in tokens {
+    // The newest is the likely one.
+    for token in tokens.into_iter().rev() {
         match state.catalog.try_code(token, typed, &visit.agent).await? {
             Tried::Open { session } => {
-                let opened = with_cookies(go(then), Cookie::Person.set(&session, door.embedded));
+                let opened = with_cookies(go(page), Cookie::Person.set(&session, door.embedded));
                 return Ok(Ok(with_cookies(opened, Cookie::Login.clear())));
             }
             Tried::Wrong { left } => most = left.max(most),
@@ -177,7 +197,7 @@ pub(super) async fn try_code(
 
 /// Who is logged in.
 pub(super) async fn person(state: &PagesState, visit: &Visit) -> Result<Option<Person>, Fault> {
-    for session in visit.cookies(Cookie::Person) {
+    for session in visit.tokens(Cookie::Person).into_iter().rev() {
         if let Some(Who::Person(email)) = state.catalog.session(session, &visit.agent).await? {
             return Ok(Some(Person { email, session: session.to_owned() }));
         }
@@ -196,7 +216,7 @@ pub(super) async fn leave(
     if everywhere {
         state.catalog.close_sessions(&Who::Person(person.email.clone())).await?;
     }
-    for session in visit.cookies(Cookie::Person) {
+    for session in visit.tokens(Cookie::Person) {
         state.catalog.close_session(session).await?;
     }
     Ok(with_cookies(go(then), Cookie::Person.clear()))

@@ -9,7 +9,7 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `visit` | who is there: language, browser, cookies; whether a form is from here |
+//! | `visit` `given` | who is there: language, browser, cookies; whether a form is from here. What a request gives |
 //! | `login` | a mailed code, asked for and tried; the session that it opens |
 //! | `sheet` `fault` | the frame of all pages, and what goes wrong, in words |
 //! | `words` | texts in languages, and a program's own |
@@ -38,6 +38,7 @@ mod assets;
 mod chart;
 mod dashboard;
 mod fault;
+mod given;
 mod icons;
 mod login;
 mod partner;
@@ -81,21 +82,23 @@ impl PagesState {
 
 /// What anybody may open.
 pub fn public(state: PagesState) -> Router {
-    finished(Router::new().merge(tracking::routes()).merge(partner::routes()).merge(assets::routes()).with_state(state))
+    let catalog = state.catalog.clone();
+    let routes = Router::new().merge(tracking::routes()).merge(partner::routes()).merge(assets::routes());
+    finished(routes.with_state(state), Some(catalog))
 }
 
 /// What the operator may open: to be merged into the control listener's router.
 pub fn dashboard(state: DashboardState) -> Router {
-    finished(dashboard::routes(state))
+    finished(dashboard::routes(state), None)
 }
 
 /// What all pages have in common.
-fn finished(router: Router) -> Router {
+fn finished(router: Router, catalog: Option<Catalog>) -> Router {
     router
         .layer(DefaultBodyLimit::max(PAGE_FORM_MAX_BYTES))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(CatchPanicLayer::custom(|_| {
             axum::response::IntoResponse::into_response(Fault::internal(&"a handler has panicked"))
         }))
-        .layer(middleware::from_fn(fault::dress))
+        .layer(middleware::from_fn_with_state(catalog, fault::dress))
 }

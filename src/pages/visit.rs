@@ -3,7 +3,7 @@
 //! Cookies are `__Host-` ones: no other host of the domain, and no page over http, can set or read them. They need https; browsers
 //! take `localhost` for safe too. A page that other sites may show in a frame needs its cookies there (`SameSite=None`,
 //! partitioned by the site that shows it). Browsers keep that one beside the other of the same name, and send both: so each is tried, and
-//! whoever gets a new one loses the other.
+//! whoever gets a new one loses the other. The log-in's cookie holds the tokens of the last codes: an older code is good for its time.
 
 use std::net::IpAddr;
 
@@ -20,8 +20,8 @@ use crate::core::{
     page::Language,
 };
 
-/// Cookies of one name that are looked at: ours are two at most, and others' cost a look each.
-const COOKIES_MAX: usize = 4;
+/// Tokens of one kind that are looked at, the last ones of those that are sent: each costs a look.
+const TOKENS_MAX: usize = 5;
 const FORM_CONTEXT: &str = "fingerpost 2026 form token v1";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -110,16 +110,17 @@ impl Visit {
         }
     }
 
-    /// What the browser holds, each value once and the first sent first; nothing that is not one of our tokens.
-    pub(super) fn cookies(&self, cookie: Cookie) -> Vec<&str> {
-        let of = self.cookies.iter().filter(|(name, value)| name == cookie.name() && value.len() == 43);
-        let mut values: Vec<&str> = Vec::new();
-        for (_, value) in of {
-            if values.len() < COOKIES_MAX && !values.contains(&value.as_str()) {
-                values.push(value);
+    /// What the browser holds, each token once and the newest one last; nothing that is not one of ours. A cookie may hold several,
+    /// between dots.
+    pub(super) fn tokens(&self, cookie: Cookie) -> Vec<&str> {
+        let of = self.cookies.iter().filter(|(name, _)| name == cookie.name());
+        let mut tokens: Vec<&str> = Vec::new();
+        for token in of.flat_map(|(_, value)| value.split('.')).filter(|token| token.len() == 43) {
+            if !tokens.contains(&token) {
+                tokens.push(token);
             }
         }
-        values
+        tokens.split_off(tokens.len().saturating_sub(TOKENS_MAX))
     }
 
     /// Whether the browser keeps our cookies.
@@ -205,12 +206,13 @@ mod tests {
         let other = "B".repeat(43);
         let line = format!("fp=x; __Host-fps={token}; __Host-fpl=short; __Host-fps={other}; __Host-fps={token}");
         let visit = Visit::of(&parts(&[("host", "localhost:8080"), ("cookie", &line), ("accept-language", "de")]));
-        assert_eq!(visit.cookies(Cookie::Person), [token.as_str(), other.as_str()]);
-        assert!(visit.cookies(Cookie::Login).is_empty() && visit.cookies(Cookie::Admin).is_empty());
+        assert_eq!(visit.tokens(Cookie::Person), [token.as_str(), other.as_str()]);
+        assert!(visit.tokens(Cookie::Login).is_empty() && visit.tokens(Cookie::Admin).is_empty());
         assert!(visit.is_safe() && visit.base() == "http://localhost:8080" && visit.language == Language::De);
         assert!(!Visit::of(&parts(&[("host", "shop.example")])).is_safe());
-        let many: Vec<String> = (10..40).map(|n| format!("__Host-fps={n}{}", "x".repeat(41))).collect();
-        assert_eq!(Visit::of(&parts(&[("cookie", &many.join("; "))])).cookies(Cookie::Person).len(), COOKIES_MAX);
+        let many: Vec<String> = (10..40).map(|n| format!("{n}{}", "x".repeat(41))).collect();
+        let line = format!("__Host-fps={}; __Host-fps={}", many[..20].join("."), many[20..].join("."));
+        assert_eq!(Visit::of(&parts(&[("cookie", &line)])).tokens(Cookie::Person), many[25..]);
     }
 
     #[test]

@@ -1,15 +1,12 @@
 //! How a program's tracking page looks: its design as JSON, by the API's reader; its files; and what all of it makes, in a frame beside it.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::{
     super::{
         fault::Fault,
+        given::Path,
         sheet::{Sheet, go, pages, show},
         tracking,
         visit::Visit,

@@ -5,11 +5,14 @@ use std::borrow::Cow;
 use axum::{
     Form,
     extract::{FromRequest, FromRequestParts, Multipart, Query, Request},
-    http::{StatusCode, request::Parts},
+    http::request::Parts,
     response::IntoResponse,
 };
 
-use super::{super::fault::Fault, operator::Operator};
+use super::{
+    super::{fault::Fault, given::refused},
+    operator::Operator,
+};
 use crate::catalog::fields::{Given, Source};
 
 /// Names and values in their order. Values are without space around them, line ends are `\n`, and there is no NUL, which PostgreSQL does not
@@ -28,11 +31,11 @@ impl Pairs {
     }
 }
 
-/// What a refused body means.
-fn refused(rejection: impl IntoResponse) -> Fault {
-    match rejection.into_response().status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Fault::TooLarge,
-        _ => Fault::Expired,
+/// What a refused body means: what cannot be read does not carry the session's token either.
+fn unread(rejection: impl IntoResponse) -> Fault {
+    match refused(rejection) {
+        Fault::Malformed => Fault::Expired,
+        other => other,
     }
 }
 
@@ -45,7 +48,7 @@ impl<S: Send + Sync> FromRequest<S> for Filled {
 
     async fn from_request(request: Request, state: &S) -> Result<Filled, Fault> {
         let operator = request.extensions().get::<Operator>().cloned().ok_or(Fault::Expired)?;
-        let Form(pairs) = Form::<Vec<(String, String)>>::from_request(request, state).await.map_err(refused)?;
+        let Form(pairs) = Form::<Vec<(String, String)>>::from_request(request, state).await.map_err(unread)?;
         let filled = Filled(Pairs::new(pairs));
         operator.check(filled.text("token"))?;
         Ok(filled)
@@ -94,18 +97,18 @@ impl<S: Send + Sync> FromRequest<S> for FilledWithFile {
 
     async fn from_request(request: Request, state: &S) -> Result<FilledWithFile, Fault> {
         let operator = request.extensions().get::<Operator>().cloned().ok_or(Fault::Expired)?;
-        let mut parts = Multipart::from_request(request, state).await.map_err(refused)?;
+        let mut parts = Multipart::from_request(request, state).await.map_err(unread)?;
         let (mut pairs, mut form, mut is_ours) = (Vec::new(), FilledWithFile::default(), false);
-        while let Some(part) = parts.next_field().await.map_err(refused)? {
+        while let Some(part) = parts.next_field().await.map_err(unread)? {
             let name = part.name().unwrap_or_default().to_owned();
             if let Some(file) = part.file_name().map(str::to_owned) {
                 if !is_ours {
                     return Err(Fault::Expired);
                 }
                 form.name = file;
-                form.body = part.bytes().await.map_err(refused)?.into();
+                form.body = part.bytes().await.map_err(unread)?.into();
             } else {
-                let value = part.text().await.map_err(refused)?;
+                let value = part.text().await.map_err(unread)?;
                 if name == "token" {
                     operator.check(&value)?;
                     is_ours = true;

@@ -2,17 +2,12 @@
 //! stands in `kinds`.
 
 use askama::Template;
-use axum::{
-    Router,
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-    routing::get,
-};
+use axum::{Router, extract::State, http::StatusCode, response::Response, routing::get};
 
 use super::{
     super::{
         fault::Fault,
+        given::Path,
         sheet::{Sheet, go, pages, show},
         visit::Visit,
         words::Words,

@@ -5,7 +5,6 @@
 
 use askama::Template;
 use axum::{
-    Form,
     extract::{FromRequestParts, RawQuery, Request, State},
     http::{Method, StatusCode, request::Parts},
     middleware::Next,
@@ -16,6 +15,7 @@ use serde::Deserialize;
 use super::{
     super::{
         fault::Fault,
+        given::Form,
         login::with_cookies,
         sheet::{Sheet, go, pages, show},
         visit::{Cookie, Visit, form_token, is_form_token},
@@ -79,7 +79,7 @@ pub(super) async fn admit(State(state): State<DashboardState>, request: Request,
 }
 
 async fn found(state: &DashboardState, visit: &Visit) -> Result<Option<Operator>, Fault> {
-    for session in visit.cookies(Cookie::Admin) {
+    for session in visit.tokens(Cookie::Admin) {
         if state.pages.catalog.session(session, &visit.agent).await? == Some(Who::Admin) {
             return Ok(Some(Operator { session: session.to_owned() }));
         }

@@ -4,16 +4,13 @@
 //! its place and the others stand.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::{
     super::{
         chart::Columns,
         fault::Fault,
+        given::Path,
         sheet::{Sheet, pages, show},
         visit::Visit,
         words::Words,

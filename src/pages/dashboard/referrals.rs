@@ -1,15 +1,12 @@
 //! People whom partners brought: a list, and for each one the whole story, from the click to what was issued, with who is credited and why.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::{
     super::{
         fault::Fault,
+        given::Path,
         reward::Told,
         sheet::{Sheet, go, pages, show},
         visit::Visit,

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -10,6 +10,7 @@ use axum::{
 use super::{
     super::{
         fault::Fault,
+        given::Path,
         sheet::{Sheet, go, pages, show},
         visit::Visit,
         words::Words,

@@ -1,16 +1,13 @@
 //! Endpoints of webhooks: where they are, how they fare, what was sent; a test, a new secret, and everything from a point on once more.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use serde_json::{Map, Value};
 
 use super::{
     super::{
         fault::Fault,
+        given::Path,
         sheet::{Sheet, go, pages, show},
         visit::Visit,
         words::Words,

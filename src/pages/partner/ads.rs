@@ -2,8 +2,7 @@
 
 use askama::Template;
 use axum::{
-    Form,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::StatusCode,
     response::Response,
 };
@@ -14,6 +13,7 @@ use super::{
     super::{
         PagesState,
         fault::Fault,
+        given::{Form, Path},
         sheet::{Sheet, go, pages, show},
         visit::Visit,
         words::Words,

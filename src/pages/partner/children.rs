@@ -1,16 +1,13 @@
 //! My Referral Partners: the partners below this one, with what they have brought.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::{
     super::{
         PagesState,
         fault::Fault,
+        given::Path,
         sheet::{Sheet, pages, show},
         visit::Visit,
     },

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::{
-    Form,
     extract::{RawQuery, State},
     http::StatusCode,
     response::Response,
@@ -12,6 +11,7 @@ use serde::Deserialize;
 use super::super::{
     PagesState,
     fault::Fault,
+    given::Form,
     login::{self, CodeForm, Door},
     sheet::{Sheet, go, pages, show},
     visit::{Cookie, Visit},
@@ -81,7 +81,7 @@ pub(super) async fn open(
 ) -> Result<Response, Fault> {
     let words = Words::new(visit.language);
     let Some(person) = login::person(&state, &visit).await? else {
-        let said = (query.as_deref() == Some("left")).then(|| words.say("logged_out"));
+        let said = login::said(words, query.as_deref().unwrap_or_default());
         return email_page(words, "", None, said);
     };
     if let Some(partner) = state.catalog.partners_by_mail(&person.email).await?.first() {
@@ -113,7 +113,7 @@ pub(super) async fn email(
 
 /// `GET /partner/code`
 pub(super) async fn code_form(RawQuery(query): RawQuery, visit: Visit) -> Result<Response, Fault> {
-    if visit.cookies(Cookie::Login).is_empty() {
+    if visit.tokens(Cookie::Login).is_empty() {
         return Ok(go(PATH));
     }
     code_page(Words::new(visit.language), "", None, query.as_deref() == Some("sent"))
@@ -145,7 +145,7 @@ pub(super) async fn code(
 pub(super) async fn code_again(State(state): State<PagesState>, visit: Visit) -> Result<Response, Fault> {
     state.admit(&visit)?;
     let name = Words::new(visit.language).say("center_title");
-    login::ask_again(&state, &visit, door(&name), "/partner/code?sent").await
+    login::ask_again(&state, &visit, door(&name), PATH).await
 }
 
 /// `POST /partner/leave`

@@ -2,18 +2,14 @@
 //! one on request.
 
 use askama::Template;
-use axum::{
-    Form,
-    extract::{Path, Query, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 
 use super::{
     super::{
         PagesState, chart,
         fault::Fault,
+        given::{Form, Path, Query},
         sheet::{Sheet, pages, show},
         visit::Visit,
     },

@@ -1,16 +1,13 @@
 //! Promote: banners and mails that a program offers, with the partner's link already in place.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::{
     super::{
         PagesState,
         fault::Fault,
+        given::Path,
         sheet::{Sheet, pages, show},
         visit::Visit,
     },

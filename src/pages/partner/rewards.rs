@@ -1,17 +1,14 @@
 //! Rewards: what a partner is owed and has got, in all programs.
 
 use askama::Template;
-use axum::{
-    extract::{Path, Query, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 
 use super::{
     super::{
         PagesState,
         fault::Fault,
+        given::{Path, Query},
         reward::Told,
         sheet::{Sheet, pages, show},
         visit::Visit,

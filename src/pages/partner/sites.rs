@@ -1,16 +1,13 @@
 //! My Sales Websites: the links that a partner may use, with the addresses to share.
 
 use askama::Template;
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 
 use super::{
     super::{
         PagesState,
         fault::Fault,
+        given::Path,
         sheet::{Sheet, pages, show},
         visit::Visit,
     },

@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use axum::{
-    extract::{Path, Query, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 
 use super::{
     super::{
         PagesState,
         fault::Fault,
+        given::{Path, Query},
         sheet::{Sheet, pages, show},
         visit::Visit,
     },

@@ -23,6 +23,8 @@ code_label = Der Code mit { $digits } Ziffern aus der E-Mail
 code_again = Neuen Code senden
 code_other = Eine andere Adresse verwenden
 code_sent_again = Wenn diese Adresse hier bekannt ist, ist ein neuer Code unterwegs. Der ältere gilt noch für seine zehn Minuten.
+code_hint = Es ist nichts angekommen? An eine Adresse gehen höchstens { $most } Codes pro Stunde. Ein früherer gilt vielleicht noch.
+code_lost = Diese Seite weiß nicht mehr, an wen ein Code ging. Geben Sie Ihre Adresse ein und fordern Sie einen neuen an. Wenn das nicht hilft, erlauben Sie Cookies für diese Seite.
 tries_left =
     { $tries ->
         [one] Das ist nicht der Code. Sie haben noch einen Versuch.
@@ -83,6 +85,7 @@ skip = Zum Inhalt
 error_title = Das hat nicht geklappt
 error_404 = Diese Seite gibt es nicht. Ist die Adresse vollständig?
 error_program = Hier ist kein Programm. Ist die Adresse vollständig?
+error_400 = Was gesendet wurde, ist nicht lesbar. Laden Sie die Seite neu und versuchen Sie es noch einmal.
 error_403 = Das kam von einer anderen Seite, deshalb wurde nichts getan. Öffnen Sie die Seite selbst und versuchen Sie es noch einmal.
 error_expired = Diese Seite war zu lange offen. Laden Sie sie neu und versuchen Sie es noch einmal.
 error_429 = Aus Ihrem Netz kamen zu viele Versuche. Warten Sie { $seconds } Sekunden und versuchen Sie es noch einmal.
@@ -90,7 +93,8 @@ error_503 = Der Server kann gerade nicht antworten. Versuchen Sie es gleich noch
 error_413 = Was gesendet wurde, ist zu groß.
 error_405 = Das kann diese Seite nicht.
 error_https = Zum Anmelden ist eine sichere Verbindung nötig. Öffnen Sie diese Seite mit https.
-error_cookie = Ihr Browser hat ein Cookie nicht behalten, das zum Anmelden nötig ist. Erlauben Sie Cookies für diese Seite und versuchen Sie es noch einmal.
+back_to_page = Zurück zur Seite
+back_to_dashboard = Zurück zum Dashboard
 mistakes =
     { $count ->
         [one] Ein Feld muss verbessert werden.

@@ -23,6 +23,8 @@ code_label = The code of { $digits } digits from the mail
 code_again = Send a new code
 code_other = Use another address
 code_sent_again = If this address is known here, a new code is on its way. The older one is still good for its ten minutes.
+code_hint = Nothing has arrived? At most { $most } codes an hour are mailed to an address. An earlier one may still be good.
+code_lost = This page no longer knows whom a code was mailed to. Enter your address and ask for a new code. If that does not help, allow cookies for this page.
 tries_left =
     { $tries ->
         [one] That is not the code. One try is left.
@@ -83,6 +85,7 @@ skip = Skip to the content
 error_title = This did not work
 error_404 = There is no such page. Was the address typed in full?
 error_program = There is no program here. Was the address typed in full?
+error_400 = What was sent cannot be read. Load the page again and try once more.
 error_403 = This came from another site, so nothing was done. Open the page itself and try again.
 error_expired = This page was open for too long. Load it again and try once more.
 error_429 = Too many tries came from your network. Wait { $seconds } seconds and try again.
@@ -90,7 +93,8 @@ error_503 = The server cannot answer right now. Try again in a moment.
 error_413 = What was sent is too large.
 error_405 = This page cannot do that.
 error_https = Logging in needs a safe connection. Open this page with https.
-error_cookie = Your browser did not keep a cookie that logging in needs. Allow cookies for this page and try again.
+back_to_page = Back to the page
+back_to_dashboard = Back to the dashboard
 mistakes =
     { $count ->
         [one] One field needs mending.

@@ -2,8 +2,7 @@
 
 use askama::Template;
 use axum::{
-    Form,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     http::StatusCode,
     response::Response,
 };
@@ -13,6 +12,7 @@ use super::{
     super::{
         PagesState,
         fault::Fault,
+        given::{Form, Path},
         login::{self, CodeForm},
         sheet::{Sheet, go, pages, show},
         visit::{Cookie, Visit},
@@ -87,8 +87,7 @@ pub(super) async fn open(
 ) -> Result<Response, Fault> {
     let place = Place::find(&state, &program).await?;
     let Some(person) = login::person(&state, &visit).await? else {
-        let left = query.as_deref() == Some("left");
-        return email_page(&place, &visit, "", None, left);
+        return email_page(&place, &visit, "", None, query.as_deref().unwrap_or_default());
     };
     match state.desk.partner_by_mail(&place.program.code, &person.email).await? {
         Some(partner) => stats::page(&state, &visit, &place, &person, &partner).await,
@@ -96,18 +95,19 @@ pub(super) async fn open(
     }
 }
 
+/// `said` is what stands behind the `?`: where somebody comes from.
 pub(super) fn email_page(
     place: &Place,
     visit: &Visit,
     email: &str,
     problem: Option<String>,
-    left: bool,
+    said: &str,
 ) -> Result<Response, Fault> {
     let words = place.words(visit);
     let around = &place.design().blocks.email;
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let sheet = place.sheet(words, words.say("track_title"))?;
-    let said = left.then(|| words.say("logged_out"));
+    let said = login::said(words, said);
     Ok(show(status, &EmailPage { sheet, place, before: &around.before, after: &around.after, email, problem, said }))
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn email(
     let words = place.words(&visit);
     let email = match login::address(words, &form.email) {
         Ok(email) => email,
-        Err(problem) => return email_page(&place, &visit, &form.email, Some(problem), false),
+        Err(problem) => return email_page(&place, &visit, &form.email, Some(problem), ""),
     };
     if place.design().login_code {
         return login::ask(&state, &visit, place.door(), &email, &format!("{}/code", place.path())).await;
@@ -148,7 +148,7 @@ pub(super) async fn code_form(
     visit: Visit,
 ) -> Result<Response, Fault> {
     let place = Place::find(&state, &program).await?;
-    if visit.cookies(Cookie::Login).is_empty() {
+    if visit.tokens(Cookie::Login).is_empty() {
         return Ok(go(&place.path()));
     }
     code_page(&place, &visit, "", None, query.as_deref() == Some("sent"))
@@ -194,7 +194,7 @@ pub(super) async fn code_again(
 ) -> Result<Response, Fault> {
     let place = Place::find(&state, &program).await?;
     state.admit(&visit)?;
-    login::ask_again(&state, &visit, place.door(), &format!("{}/code?sent", place.path())).await
+    login::ask_again(&state, &visit, place.door(), &place.path()).await
 }
 
 /// `POST /r/{program}/leave`

@@ -2,8 +2,7 @@
 
 use askama::Template;
 use axum::{
-    Form,
-    extract::{Path, State},
+    extract::State,
     http::StatusCode,
     response::Response,
 };
@@ -13,6 +12,7 @@ use super::{
     super::{
         PagesState,
         fault::Fault,
+        given::{Form, Path},
         login::{self, Person},
         sheet::{Sheet, go, pages, show},
         visit::Visit,

@@ -11,13 +11,13 @@
 
 use axum::{
     Router,
-    extract::{FromRef, Path, State},
+    extract::{FromRef, State},
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 
-use super::{PagesState, fault::Fault};
+use super::{PagesState, fault::Fault, given::Path};
 use crate::core::code::Code;
 
 mod enter;

@@ -21,7 +21,7 @@ pub(in super::super) async fn preview(
 ) -> Result<Response, Fault> {
     let place = Place::find(state, program).await?;
     let mut response = match step {
-        "email" => enter::email_page(&place, visit, "", None, false)?,
+        "email" => enter::email_page(&place, visit, "", None, "")?,
         "code" => enter::code_page(&place, visit, "", None, false)?,
         "stats" => stats::example(state, visit, &place)?,
         _ => return Err(Fault::NotFound),
