@@ -1,6 +1,6 @@
 //! Partners by their address, and those who join by themselves.
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::{
     Catalog, CatalogError, Entity, Kind, Partner,
@@ -11,6 +11,9 @@ use super::{
     write::Writing,
 };
 use crate::core::{code::Code, program::Status, time::Millis};
+
+/// The code of a partner whom nobody can be.
+pub const NOBODY: &str = "?";
 
 /// Somebody who wants to join.
 #[derive(Clone, Debug)]
@@ -65,6 +68,16 @@ impl Catalog {
     pub async fn partners_by_mail(&self, email: &str) -> Result<Vec<Partner>, CatalogError> {
         let rows = self.rows(sqlx::query(AssertSqlSafe(by_mail())).bind(email.to_owned())).await?;
         rows.iter().map(|row| Partner::from_row(&mut RowReader::new(row))).collect()
+    }
+
+    /// The code of the first one of them in a program; [`NOBODY`] where there is none. It is one row in either case, and takes as long.
+    pub async fn partner_code_by_mail(&self, program: &Code, email: &str) -> Result<String, CatalogError> {
+        let sql = "SELECT COALESCE((SELECT code FROM partners WHERE email IS NOT NULL AND lower(email) = $1 \
+                   AND (programs = '[]' OR REPLACE(programs, $2, '') <> programs) ORDER BY created_at, code LIMIT 1), $3)";
+        // Programs are JSON, and a code holds no quote.
+        let query = sqlx::query(sql).bind(email.to_owned()).bind(format!("\"{program}\"")).bind(NOBODY);
+        let rows = self.rows(query).await?;
+        Ok(rows.first().map_or(Ok(NOBODY.to_owned()), |row| row.try_get(0))?)
     }
 
     /// Makes a partner of somebody, with a code of its own. Who is in the program already stays as they are; who is an active partner

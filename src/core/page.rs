@@ -17,6 +17,9 @@ use super::{
     },
     program::words,
 };
+pub use texts::{PLACEHOLDERS, PROMOTION_PLACEHOLDERS, TEXTS, fill};
+
+mod texts;
 
 /// What the page is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -46,11 +49,13 @@ pub struct Design {
     /// The page's own CSS variables: `radius`, `font`, `width`, `space`, `shadow`.
     #[schema(example = json!({"radius": "12px", "font": "Georgia, serif"}))]
     pub variables: BTreeMap<String, String>,
-    /// Words in the place of the page's own, by language and by their name; `{first_name}`, `{referrals}`,
-    /// `{converted_referrals}`, `{program}` and `{partner}` stand for what they say.
+    /// Words in the place of the page's own, by language and by their name. `{program}` may stand in all of them,
+    /// `{referrals}` and `{converted_referrals}` also in `referrals_label` and `converted_label`, and these, `{first_name}` and
+    /// `{partner}` in `greeting`, `clicks_title`, `rewards_title`, `share_title` and `share_intro`.
     #[schema(value_type = Object, example = json!({"en": {"button": "Track Your Referrals"}}))]
     pub texts: BTreeMap<Language, BTreeMap<String, String>>,
-    /// More, before and after what each step shows.
+    /// More, before and after what each step shows. What people read of it may hold `{program}`, and at the step `stats` the
+    /// placeholders of `texts`: a block whose value is not known (of numbers without a code, and where somebody joins) is left out.
     pub blocks: Blocks,
     /// What partners may promote the program with, in the partner center.
     pub promotions: Vec<Promotion>,
@@ -181,6 +186,29 @@ pub enum Block {
     Button { text: String, address: String },
 }
 
+impl Block {
+    /// What people read of it, by the field's name. It may hold placeholders.
+    pub fn text(&self) -> (&'static str, &str) {
+        match self {
+            Block::Text { text } | Block::Button { text, .. } => ("text", text),
+            Block::Picture { alt, .. } => ("alt", alt),
+            Block::Video { title, .. } => ("title", title),
+        }
+    }
+
+    /// The same with another text.
+    #[must_use]
+    pub fn with_text(&self, new: String) -> Block {
+        let mut block = self.clone();
+        match &mut block {
+            Block::Text { text } | Block::Button { text, .. } => *text = new,
+            Block::Picture { alt, .. } => *alt = new,
+            Block::Video { title, .. } => *title = new,
+        }
+        block
+    }
+}
+
 /// Something to promote a program with. Texts may hold `{link}` (the partner's own), `{first_name}`, `{partner}` and `{program}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", tag = "kind")]
@@ -200,12 +228,6 @@ pub struct DesignError {
 
 /// CSS variables that a design may set.
 pub const VARIABLES: &[&str] = &["radius", "font", "width", "space", "shadow"];
-/// Placeholders of texts.
-pub const PLACEHOLDERS: &[&str] = &["first_name", "referrals", "converted_referrals", "program", "partner"];
-
-/// Placeholders of promotions.
-pub const PROMOTION_PLACEHOLDERS: &[&str] = &["link", "first_name", "partner", "program"];
-
 /// Collects mistakes.
 struct Mistakes(Vec<DesignError>);
 
@@ -289,11 +311,13 @@ impl Design {
         }
         self.check_variables(&mut mistakes);
         self.check_texts(texts, &mut mistakes);
-        for (step, around) in
-            [("email", &self.blocks.email), ("code", &self.blocks.code), ("stats", &self.blocks.stats)]
-        {
+        for (step, around, known) in [
+            ("email", &self.blocks.email, texts::OF_NOBODY),
+            ("code", &self.blocks.code, texts::OF_NOBODY),
+            ("stats", &self.blocks.stats, PLACEHOLDERS),
+        ] {
             for (side, blocks) in [("before", &around.before), ("after", &around.after)] {
-                check_blocks(&format!("blocks.{step}.{side}"), blocks, &mut mistakes);
+                check_blocks(&format!("blocks.{step}.{side}"), blocks, known, &mut mistakes);
             }
         }
         self.check_promotions(&mut mistakes);
@@ -343,13 +367,7 @@ impl Design {
                     mistakes.text(field("subject"), subject, PAGE_TEXT_MAX_CHARS);
                     mistakes.text(field("text"), text, PAGE_BLOCK_TEXT_MAX_CHARS);
                     for (name, text) in [("subject", subject), ("text", text)] {
-                        if let Err(unknown) =
-                            fill(text, |name| PROMOTION_PLACEHOLDERS.contains(&name).then(String::new))
-                        {
-                            let names: Vec<String> =
-                                PROMOTION_PLACEHOLDERS.iter().map(|name| format!("{{{name}}}")).collect();
-                            mistakes.add(field(name), format!("`{unknown}` is not known: use {}", names.join(", ")));
-                        }
+                        mistakes.placeholders(field(name), text, PROMOTION_PLACEHOLDERS);
                     }
                 }
             }
@@ -364,10 +382,7 @@ impl Design {
                     mistakes.add(field, format!("there is no such text: known are {}", known.join(", ")));
                     continue;
                 }
-                if let Err(unknown) = fill(text, |name| PLACEHOLDERS.contains(&name).then(String::new)) {
-                    let names: Vec<String> = PLACEHOLDERS.iter().map(|name| format!("{{{name}}}")).collect();
-                    mistakes.add(field.clone(), format!("`{unknown}` is not known: use {}", names.join(", ")));
-                }
+                mistakes.placeholders(field.clone(), text, texts::placeholders_of(name));
                 mistakes.text(field, text, PAGE_TEXT_MAX_CHARS);
             }
         }
@@ -390,12 +405,14 @@ impl Design {
     }
 }
 
-fn check_blocks(place: &str, blocks: &[Block], mistakes: &mut Mistakes) {
+fn check_blocks(place: &str, blocks: &[Block], known: &[&str], mistakes: &mut Mistakes) {
     if blocks.len() > PAGE_BLOCKS_MAX {
         mistakes.add(place, format!("has {} blocks: at most {PAGE_BLOCKS_MAX} are allowed", blocks.len()));
     }
     for (at, block) in blocks.iter().enumerate() {
         let field = |name: &str| format!("{place}[{at}].{name}");
+        let (name, text) = block.text();
+        mistakes.placeholders(field(name), text, known);
         match block {
             Block::Text { text } => mistakes.text(field("text"), text, PAGE_BLOCK_TEXT_MAX_CHARS),
             Block::Picture { file, alt } => {
@@ -435,33 +452,6 @@ fn is_web_address(text: &str) -> bool {
                 && url.password().is_none()
         })
 }
-
-/// Puts values in the place of `{name}`. The error is a placeholder without one; a brace that closes nothing is a brace.
-pub fn fill(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, String> {
-    super::notify::fill(text, value)
-}
-
-/// Texts of the tracking page that a program may replace.
-pub const TEXTS: &[&str] = &[
-    "button",
-    "clicks_title",
-    "code_button",
-    "code_intro",
-    "code_title",
-    "converted_label",
-    "email_intro",
-    "email_label",
-    "footer",
-    "greeting",
-    "join_button",
-    "join_intro",
-    "join_title",
-    "referrals_label",
-    "rewards_title",
-    "share_intro",
-    "share_title",
-    "title",
-];
 
 #[cfg(test)]
 #[path = "page_test.rs"]

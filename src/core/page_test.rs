@@ -16,10 +16,11 @@ fn a_design_of_everything_passes_and_an_empty_one_is_a_page() {
         "logo": "logo.png", "logo_text": "Shop", "background": "back.jpg",
         "colours": {"accent": "#0b6e4f", "on_accent": "#ffffff", "text": "#111111", "surface": "#fafafa", "background": "#eeeeee"},
         "variables": {"radius": "12px", "font": "Georgia, 'Times New Roman', serif", "shadow": "0 1px 2px rgb(0 0 0)"},
-        "texts": {"en": {"greeting": "Hi {first_name}, {referrals} so far"}},
+        "texts": {"en": {"greeting": "Hi {first_name}, {referrals} so far", "title": "Welcome to {program}"}},
         "blocks": {"email": {"before": [{"kind": "text", "text": "One\n\nTwo"}], "after": [
             {"kind": "picture", "file": "a.png", "alt": ""}, {"kind": "video", "file": "b.mp4", "title": "How it works"},
-            {"kind": "button", "text": "Terms", "address": "https://shop.example/terms?x=1"}]}},
+            {"kind": "button", "text": "Terms of {program}", "address": "https://shop.example/terms?x=1"}]},
+            "stats": {"before": [{"kind": "text", "text": "Dear {first_name} ({partner}), thanks for {referrals}!"}], "after": []}},
         "embed": ["https://shop.example"],
     });
     assert_eq!(said(all), Vec::<String>::new());
@@ -46,7 +47,27 @@ fn each_mistake_names_its_place_and_the_mend() {
         (serde_json::json!({"texts": {"en": {"slogan": "x"}}}), "texts.en.slogan: there is no such text"),
         (
             serde_json::json!({"texts": {"de": {"title": "{nome}"}}}),
-            "texts.de.title: `{nome}` is not known: use {first_name}",
+            "texts.de.title: `{nome}` is not known: use {program}",
+        ),
+        (
+            serde_json::json!({"texts": {"en": {"title": "Welcome, {first_name}"}}}),
+            "texts.en.title: `{first_name}` is not known yet where this text stands: use {program}",
+        ),
+        (
+            serde_json::json!({"texts": {"en": {"referrals_label": "{partner}"}}}),
+            "texts.en.referrals_label: `{partner}` is not known yet where this text stands: use {referrals}, {conv",
+        ),
+        (
+            serde_json::json!({"texts": {"en": {"share_intro": "{link}"}}}),
+            "texts.en.share_intro: `{link}` is not known: use {first_name}, {referrals}",
+        ),
+        (
+            serde_json::json!({"blocks": {"code": {"before": [{"kind": "text", "text": "Dear {first_name}"}]}}}),
+            "blocks.code.before[0].text: `{first_name}` is not known yet where this text stands: use {program}",
+        ),
+        (
+            block(serde_json::json!({"kind": "picture", "file": "a.png", "alt": "{nome}"})),
+            "blocks.stats.after[0].alt: ",
         ),
         (serde_json::json!({"texts": {"en": {"title": "a\u{0}"}}}), "texts.en.title: holds the control character"),
         (

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue, concurrent::FluentBundle};
 use unic_langid::LanguageIdentifier;
 
-use crate::core::page::{self, Design, Language};
+use crate::core::page::{self, Block, Design, Language, PLACEHOLDERS};
 
 type Bundle = FluentBundle<FluentResource>;
 
@@ -32,6 +32,8 @@ fn bundle(language: &str, text: &str) -> Bundle {
 pub(super) struct Words<'a> {
     pub(super) language: Language,
     design: Option<&'a Design>,
+    /// Who and what the page is about, as far as it is known, for the placeholders of a program's own words.
+    values: &'a [(&'static str, String)],
 }
 
 impl std::fmt::Debug for Words<'_> {
@@ -42,12 +44,17 @@ impl std::fmt::Debug for Words<'_> {
 
 impl<'a> Words<'a> {
     pub(super) fn new(language: Language) -> Words<'a> {
-        Words { language, design: None }
+        Words { language, design: None, values: &[] }
     }
 
     /// The same with a program's own words.
     pub(super) fn of(language: Language, design: &'a Design) -> Words<'a> {
-        Words { language, design: Some(design) }
+        Words { language, design: Some(design), values: &[] }
+    }
+
+    /// The same where this is known.
+    pub(super) fn about(self, values: &'a [(&'static str, String)]) -> Words<'a> {
+        Words { values, ..self }
     }
 
     /// For `lang=`.
@@ -68,8 +75,7 @@ impl<'a> Words<'a> {
     /// A text with values. What nobody has words for comes out as its name: a test looks for all of them.
     pub(super) fn tell(&self, name: &str, values: &[(&str, String)]) -> String {
         if let Some(text) = self.own(name) {
-            let value = |key: &str| values.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone());
-            return page::fill(text, |key| Some(value(key).unwrap_or_default())).unwrap_or_default();
+            return self.filled(text, values);
         }
         let bundle = match self.language {
             Language::En => &*ENGLISH,
@@ -79,13 +85,14 @@ impl<'a> Words<'a> {
             return name.to_owned();
         };
         let mut arguments = FluentArgs::new();
-        for (key, value) in values {
+        let about = self.values.iter().map(|(key, value)| (*key, value));
+        for (key, value) in about.chain(values.iter().map(|(key, value)| (*key, value))) {
             // Numbers choose plural forms. `012345` is none.
             let value = match value.parse::<u32>() {
                 Ok(number) if number.to_string() == *value => FluentValue::from(number),
                 _ => FluentValue::from(value.clone()),
             };
-            arguments.set(*key, value);
+            arguments.set(key, value);
         }
         bundle.format_pattern(pattern, Some(&arguments), &mut Vec::new()).into_owned()
     }
@@ -93,6 +100,30 @@ impl<'a> Words<'a> {
     /// How a partner stands, by its status's word.
     pub(super) fn status(&self, word: &str) -> String {
         self.say(&format!("status_{word}"))
+    }
+
+    /// The first of two texts where the program has words of its own for it, and otherwise the second.
+    pub(super) fn own_or(&self, name: &str, other: &str) -> String {
+        self.say(if self.own(name).is_some() { name } else { other })
+    }
+
+    /// A program's text with its values; what has none yet is left out.
+    fn filled(&self, text: &str, more: &[(&str, String)]) -> String {
+        let value = |key: &str| {
+            let more = more.iter().find(|(name, _)| *name == key).map(|(_, value)| value);
+            let value = more.or_else(|| self.values.iter().find(|(name, _)| *name == key).map(|(_, value)| value));
+            value.cloned().or_else(|| PLACEHOLDERS.contains(&key).then(String::new))
+        };
+        // Texts of before placeholders were looked at stay as they are.
+        page::fill(text, value).unwrap_or_else(|_| text.to_owned())
+    }
+
+    /// A program's blocks with their values. One that needs a value that is not known here is left out.
+    pub(super) fn blocks(&self, blocks: &[Block]) -> Vec<Block> {
+        let is_missing = |key: &str| PLACEHOLDERS.contains(&key) && !self.values.iter().any(|(name, _)| *name == key);
+        let is_whole = |text: &str| page::fill(text, |key| (!is_missing(key)).then(String::new)).is_ok();
+        let known = blocks.iter().filter(|block| is_whole(block.text().1));
+        known.map(|block| block.with_text(self.filled(block.text().1, &[]))).collect()
     }
 
     fn own(&self, name: &str) -> Option<&'a String> {
@@ -184,7 +215,7 @@ mod tests {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap_or_default();
-            for part in [".say(\"", ".with(\"", ".tell(\""] {
+            for part in [".say(\"", ".with(\"", ".tell(\"", ".own_or(\""] {
                 for behind in text.split(part).skip(1) {
                     let name = behind.split('"').next().unwrap();
                     assert!(known.contains(name), "{}: there is no text `{name}`", path.display());
@@ -214,10 +245,19 @@ mod tests {
     fn numbers_and_a_programs_own_words() {
         assert_eq!(Words::new(Language::En).number(1_234_567), "1,234,567");
         assert_eq!(Words::new(Language::De).number(999), "999");
-        let texts = [("button".to_owned(), "Go, {first_name}! {nothing}".to_owned())].into();
+        let texts = [("button".to_owned(), "Go, {first_name}! {partner}".to_owned())].into();
         let design = Design { texts: [(Language::En, texts)].into(), ..Design::default() };
         let words = Words::of(Language::En, &design);
         assert_eq!(words.with("track_button", "first_name", &"<Ann>"), "Go, <Ann>! ");
+        let about = [("first_name", "Bo".to_owned()), ("program", "Spring".to_owned())];
+        let words = words.about(&about);
+        assert_eq!(words.say("track_button"), "Go, Bo! ");
+        assert_eq!(words.say("track_footer"), "Spring", "also in the place of Fluent's variables");
+        assert_eq!(words.own_or("track_button", "copy"), "Go, Bo! ");
+        assert_eq!(words.own_or("track_title", "copy"), "Copy");
+        let text = |text: &str| Block::Text { text: text.to_owned() };
+        let blocks = ["Dear {first_name}", "{referrals} so far", "{7*7} {"].map(text);
+        assert_eq!(words.blocks(&blocks), [text("Dear Bo"), text("{7*7} {")]);
         assert_eq!(Words::of(Language::De, &design).say("track_button"), "Empfehlungen ansehen");
         assert_eq!(
             words.tell("code_mail_subject", &[("code", "012345".to_owned()), ("program", "Spring".to_owned())]),

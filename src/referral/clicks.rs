@@ -24,6 +24,7 @@ use crate::{
         record::{ClickPosition, Recording, TouchRow, VisitorHistory},
     },
     core::{
+        code::Code,
         id::VisitorId,
         limits::{HISTORY_PAUSE, HISTORY_TIMEOUT, TOUCH_PAGE_ROWS, TOUCH_VISITORS_MAX, VISITOR_TOUCHES_MAX},
     },
@@ -103,7 +104,15 @@ impl Clicks {
         Ok(touches)
     }
 
-    /// The same, if the store answers in time.
+    /// Counted clicks of links, if the store answers in time.
+    pub(super) async fn counted(&self, links: &[Code]) -> Vec<(Code, u64)> {
+        match tokio::time::timeout(HISTORY_TIMEOUT, self.reports.link_clicks(links)).await {
+            Ok(Ok(counted)) => counted,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
+    }
+
+    /// Touches, if the store answers in time.
     async fn soon(&self, visitors: &[VisitorId], clock: &Clock) -> Option<Vec<TouchRow>> {
         if clock.now().0 < self.paused_until.load(Ordering::Relaxed) {
             return None;

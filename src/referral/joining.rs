@@ -1,6 +1,6 @@
 //! Partners who help themselves: they join a program, and get the one link that they share.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, json};
 
@@ -22,7 +22,7 @@ impl Desk {
         Ok(self.catalog.partners_by_mail(email).await?.into_iter().find(|partner| partner.is_in(program)))
     }
 
-    /// Makes a partner of whoever reads the mail of an address. `None`: the program's page lets nobody join.
+    /// Makes a partner of whoever reads the mail of an address. `None`: the program is not active, or its page lets nobody join.
     pub async fn join(
         &self,
         program: &Program,
@@ -32,6 +32,7 @@ impl Desk {
     ) -> Result<Option<Partner>, DeskError> {
         let status = match design.join {
             Join::Closed => return Ok(None),
+            _ if program.status != Status::Active => return Ok(None),
             Join::Open => Status::Active,
             Join::Review => Status::Pending,
         };
@@ -68,7 +69,7 @@ impl Desk {
         self.share_link_of(&link.code, &partner.code, None).await.map(Some)
     }
 
-    /// Those of these links that credit a partner, as the edge decides it.
+    /// Those of these links that are not over and credit a partner, as the edge decides it.
     async fn offered(
         &self,
         mut links: Vec<Link>,
@@ -76,11 +77,24 @@ impl Desk {
         partner: &Partner,
     ) -> Result<Vec<Link>, CatalogError> {
         let active = self.active_programs().await?;
-        links.retain(|link| credits(link, program, partner, &active));
+        let now = self.clock.now();
+        links.retain(|link| link.expires_at.is_none_or(|end| end > now) && credits(link, program, partner, &active));
+        self.drop_used_up(&mut links).await;
         if let Some(program) = program {
             links.sort_by_key(|link| !link.programs.contains(program));
         }
         Ok(links)
+    }
+
+    /// Leaves out links that have had as many clicks as they may. Where the event store does not answer they stay: the edge knows.
+    async fn drop_used_up(&self, links: &mut Vec<Link>) {
+        let limited: Vec<Code> =
+            links.iter().filter(|link| link.max_clicks.is_some()).map(|link| link.code.clone()).collect();
+        let Some(clicks) = self.clicks.as_ref().filter(|_| !limited.is_empty()) else { return };
+        let counted: HashMap<Code, u64> = clicks.counted(&limited).await.into_iter().collect();
+        let is_used_up =
+            |link: &Link| link.max_clicks.is_some_and(|max| counted.get(&link.code).is_some_and(|count| *count >= max));
+        links.retain(|link| !is_used_up(link));
     }
 
     async fn active_programs(&self) -> Result<HashSet<Code>, CatalogError> {

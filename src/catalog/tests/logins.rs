@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     catalog::{
-        joining::Joining,
+        joining::{Joining, NOBODY},
         logins::{Asking, Tried, Who},
         mails::NewMail,
         pages::ProgramPage,
@@ -215,6 +215,30 @@ async fn who_is_a_partner_elsewhere_is_looked_at_where_a_program_wants_it() {
         let of_spring = fixture.catalog.get::<Partner>(&[&before.code]).await.unwrap();
         assert_eq!((of_spring.status, of_spring.is_in(&summer)), (before.status, is_same), "{case}: {of_spring:?}");
         assert_eq!(fixture.catalog.join(&joining).await.unwrap(), (joined, false), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_partners_code_is_found_by_address_and_program() {
+    let fixture = Fixture::spring(BACKEND).await;
+    for (code, programs) in [("first", json!(["other-spring", "sprin"])), ("second", json!(["summer", "spring"]))] {
+        for program in programs.as_array().unwrap() {
+            fixture.put::<Program>(json!({"code": program})).await;
+        }
+        fixture.put::<Partner>(json!({"code": code, "email": "Bo@home.example", "programs": programs})).await;
+        fixture.clock.advance(1);
+    }
+    fixture.put::<Partner>(json!({"code": "all", "email": "bo@home.example"})).await;
+    fixture.put::<Program>(json!({"code": "autumn"})).await;
+    for (program, email, expected) in [
+        ("spring", "bo@home.example", "second"),
+        ("sprin", "bo@home.example", "first"),
+        ("autumn", "bo@home.example", "all"),
+        ("spring", "ann@home.example", NOBODY),
+    ] {
+        let program: Code = program.parse().unwrap();
+        let found = fixture.catalog.partner_code_by_mail(&program, email).await.unwrap();
+        assert_eq!(found, expected, "{program}, {email}");
     }
 }
 

@@ -12,7 +12,7 @@ use super::super::{
 };
 use crate::{
     catalog::{ListQuery, Partner},
-    core::{code::Code, limits::PAGE_MAX_ROWS},
+    core::{code::Code, limits::PAGE_MAX_ROWS, program::Status},
 };
 
 /// The pages, in the order of the navigation: the end of the address, and the name of the text.
@@ -97,6 +97,15 @@ impl Desk {
         let only = vec![("parent", self.partner.code.to_string())];
         let query = ListQuery { only, limit: Some(PAGE_MAX_ROWS), ..ListQuery::default() };
         Ok(state.catalog.list::<Partner>(&query).await?.items)
+    }
+
+    /// What the partner has to know before anything else.
+    pub(super) fn notice(&self) -> Option<String> {
+        match self.partner.status {
+            Status::Active => None,
+            Status::Pending => Some(self.words.say("waiting_for_review")),
+            Status::Paused | Status::Rejected => Some(self.words.say("center_stopped")),
+        }
     }
 
     pub(super) fn token(&self) -> String {

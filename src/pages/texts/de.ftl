@@ -19,10 +19,14 @@ track_join_button = Mitmachen und Link erhalten
 track_footer = { $program }
 
 greeting_nobody = Hallo!
+email_intro_join = Geben Sie Ihre E-Mail-Adresse ein, um Ihre Empfehlungen und Prämien zu sehen oder mitzumachen.
+code_intro_join = Ein Code ist an diese Adresse unterwegs. Er gilt zehn Minuten.
+join_intro_review = Sie sind noch kein Partner dieses Programms. Machen Sie mit, und Sie erhalten einen eigenen Link. Ihre Anmeldung wird zuerst geprüft: Ihr Link zählt, sobald sie angenommen ist.
 code_label = Der Code mit { $digits } Ziffern aus der E-Mail
 code_again = Neuen Code senden
 code_other = Eine andere Adresse verwenden
 code_sent_again = Wenn diese Adresse hier bekannt ist, ist ein neuer Code unterwegs. Der ältere gilt noch für seine zehn Minuten.
+code_sent_again_join = Ein neuer Code ist an diese Adresse unterwegs. Der ältere gilt noch für seine zehn Minuten.
 code_hint = Es ist nichts angekommen? An eine Adresse gehen höchstens { $most } Codes pro Stunde. Ein früherer gilt vielleicht noch.
 code_lost = Diese Seite weiß nicht mehr, an wen ein Code ging. Geben Sie Ihre Adresse ein und fordern Sie einen neuen an. Wenn das nicht hilft, erlauben Sie Cookies für diese Seite.
 tries_left =
@@ -39,9 +43,12 @@ code_mail_text =
     Ihr Code ist { $code }. Er gilt zehn Minuten, in dem Browser, der ihn angefordert hat.
 
     Wenn Sie ihn nicht angefordert haben, brauchen Sie nichts zu tun: Ohne ihn kommt niemand hinein.
-numbers_only = Hier sehen Sie nur Zahlen. Fragen Sie { $program } nach mehr.
+numbers_only = Hier sehen Sie nur Zahlen. Ein Code, den wir Ihnen mailen, öffnet den Rest: Ihren Link und Ihre Prämien.
+numbers_only_join = Hier sehen Sie nur Zahlen. Ein Code, den wir Ihnen mailen, öffnet den Rest: Ihren Link und Ihre Prämien, oder die Anmeldung, wenn Sie noch nicht mitmachen.
+numbers_code = Code an mich senden
 not_a_partner = Diese Adresse ist kein Partner von { $program }, und hier kann niemand beitreten. Bitten Sie { $program } um eine Einladung.
 waiting_for_review = Ihre Anmeldung wird geprüft. Ihr Link zählt, sobald sie angenommen ist.
+program_stopped = { $program } läuft zurzeit nicht: Niemand kann beitreten, und Klicks werden dort nicht gutgeschrieben.
 paused = Ihre Teilnahme ist angehalten. Fragen Sie { $program } nach dem Grund.
 no_link = Es gibt noch keinen Link, den Sie teilen können. Bitten Sie { $program } darum.
 copy = Kopieren
@@ -118,6 +125,7 @@ center_title = Partnerbereich
 center_intro = Geben Sie Ihre E-Mail-Adresse ein. Ein Code, den wir dorthin senden, öffnet Ihre Seiten.
 center_button = Code senden
 center_nobody = Diese Adresse gehört keinem Partner. Wenn Sie eine andere haben, melden Sie sich ab und verwenden Sie diese.
+center_stopped = Ihre Teilnahme ist angehalten: Klicks auf Ihre Links werden niemandem gutgeschrieben. Fragen Sie den Betreiber des Programms nach dem Grund.
 center_others = Ihre Partner:
 center_sites = Meine Verkaufsseiten
 center_children = Meine Partner

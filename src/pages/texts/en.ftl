@@ -19,10 +19,14 @@ track_join_button = Join and get my link
 track_footer = { $program }
 
 greeting_nobody = Hello!
+email_intro_join = Enter your e-mail address to see your referrals and rewards, or to join.
+code_intro_join = A code is on its way to this address. It is good for ten minutes.
+join_intro_review = You are not a partner of this program yet. Join, and you get a link of your own. Somebody looks at your application first: your link counts once it is accepted.
 code_label = The code of { $digits } digits from the mail
 code_again = Send a new code
 code_other = Use another address
 code_sent_again = If this address is known here, a new code is on its way. The older one is still good for its ten minutes.
+code_sent_again_join = A new code is on its way to this address. The older one is still good for its ten minutes.
 code_hint = Nothing has arrived? At most { $most } codes an hour are mailed to an address. An earlier one may still be good.
 code_lost = This page no longer knows whom a code was mailed to. Enter your address and ask for a new code. If that does not help, allow cookies for this page.
 tries_left =
@@ -39,9 +43,12 @@ code_mail_text =
     Your code is { $code }. It is good for ten minutes, in the browser that asked for it.
 
     If you did not ask for it, you need not do anything: nobody gets in without it.
-numbers_only = These are numbers only. Ask { $program } for more.
+numbers_only = These are numbers only. A code that is mailed to you opens the rest: your link and your rewards.
+numbers_only_join = These are numbers only. A code that is mailed to you opens the rest: your link and your rewards, or the way to join if you are no partner yet.
+numbers_code = Mail me a code
 not_a_partner = This address is no partner of { $program }, and nobody can join here. Ask { $program } for an invitation.
 waiting_for_review = Somebody looks at your application. Your link counts once it is accepted.
+program_stopped = { $program } is not running right now: nobody can join, and no clicks are credited in it.
 paused = Your participation is stopped. Ask { $program } why.
 no_link = There is no link for you to share yet. Ask { $program } for one.
 copy = Copy
@@ -118,6 +125,7 @@ center_title = Partner center
 center_intro = Enter your e-mail address. A code that we mail to it opens your pages.
 center_button = Send me a code
 center_nobody = This address is no partner's. If you have another one, log out and use that.
+center_stopped = Your participation is stopped: clicks on your links are credited to nobody. Ask whoever runs the program why.
 center_others = Your partners:
 center_sites = My Sales Websites
 center_children = My Referral Partners

@@ -21,15 +21,17 @@ use super::{
     place::Place,
     stats::{self, Figures},
 };
-use crate::core::page::Block;
+use crate::core::page::{Block, Join};
 
 #[derive(Template)]
 #[template(path = "tracking/email.html")]
 struct EmailPage<'a> {
     sheet: Sheet<'a>,
     place: &'a Place,
-    before: &'a [Block],
-    after: &'a [Block],
+    before: Vec<Block>,
+    after: Vec<Block>,
+    intro: String,
+    notice: Option<String>,
     email: &'a str,
     problem: Option<String>,
     said: Option<String>,
@@ -40,8 +42,8 @@ struct EmailPage<'a> {
 struct CodePage<'a> {
     sheet: Sheet<'a>,
     place: &'a Place,
-    before: &'a [Block],
-    after: &'a [Block],
+    before: Vec<Block>,
+    after: Vec<Block>,
     intro: String,
     code: CodeForm,
 }
@@ -51,9 +53,11 @@ struct CodePage<'a> {
 struct NumbersPage<'a> {
     sheet: Sheet<'a>,
     place: &'a Place,
-    before: &'a [Block],
-    after: &'a [Block],
+    before: Vec<Block>,
+    after: Vec<Block>,
     figures: Figures,
+    more: String,
+    email: &'a str,
 }
 
 pages!(EmailPage, CodePage, NumbersPage);
@@ -62,6 +66,9 @@ pages!(EmailPage, CodePage, NumbersPage);
 pub(super) struct EmailForm {
     #[serde(default)]
     email: String,
+    /// Not empty: a code is wanted, though the page shows numbers without one.
+    #[serde(default)]
+    code: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -104,11 +111,16 @@ pub(super) fn email_page(
     said: &str,
 ) -> Result<Response, Fault> {
     let words = place.words(visit);
-    let around = &place.design().blocks.email;
+    let (before, after) = Place::around(words, &place.design().blocks.email);
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let sheet = place.sheet(words, words.say("track_title"))?;
+    let intro = match place.join() {
+        Join::Closed => words.say("track_email_intro"),
+        Join::Open | Join::Review => words.own_or("track_email_intro", "email_intro_join"),
+    };
     let said = login::said(words, said);
-    Ok(show(status, &EmailPage { sheet, place, before: &around.before, after: &around.after, email, problem, said }))
+    let notice = place.notice(words);
+    Ok(show(status, &EmailPage { sheet, place, before, after, intro, notice, email, problem, said }))
 }
 
 /// `POST /r/{program}`: an address was typed.
@@ -125,19 +137,18 @@ pub(super) async fn email(
         Ok(email) => email,
         Err(problem) => return email_page(&place, &visit, &form.email, Some(problem), ""),
     };
-    if place.design().login_code {
+    if place.design().login_code || !form.code.is_empty() {
         return login::ask(&state, &visit, place.door(), &email, &format!("{}/code", place.path())).await;
     }
-    // Whoever has no referrals and whoever is not there look the same.
-    let partner = state.desk.partner_by_mail(&place.program.code, &email).await?;
-    let figures = match &partner {
-        Some(partner) => Figures::of(&state, &place.program, partner).await?,
-        None => Figures::default(),
-    };
-    let around = &place.design().blocks.stats;
+    // Whoever has no referrals and whoever is not there look the same, and are asked for the same.
+    let partner = state.catalog.partner_code_by_mail(&place.program.code, &email).await?;
+    let figures = Figures::of(&state, &place.program, &partner).await?;
+    let values = stats::values(words, &place, figures, None);
+    let words = words.about(&values);
+    let (before, after) = Place::around(words, &place.design().blocks.stats);
     let sheet = place.sheet(words, words.say("track_title"))?;
-    let (before, after) = (&around.before[..], &around.after[..]);
-    Ok(show(StatusCode::OK, &NumbersPage { sheet, place: &place, before, after, figures }))
+    let more = words.say(if place.join() == Join::Closed { "numbers_only" } else { "numbers_only_join" });
+    Ok(show(StatusCode::OK, &NumbersPage { sheet, place: &place, before, after, figures, more, email: &email }))
 }
 
 /// `GET /r/{program}/code`: where the code is typed in.
@@ -162,13 +173,19 @@ pub(super) fn code_page(
     again: bool,
 ) -> Result<Response, Fault> {
     let words = place.words(visit);
-    let around = &place.design().blocks.code;
+    let (before, after) = Place::around(words, &place.design().blocks.code);
     let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let sheet = place.sheet(words, words.say("track_code_title"))?;
-    let intro = if again { words.say("code_sent_again") } else { words.say("track_code_intro") };
+    let intro = match (place.join(), again) {
+        (Join::Closed, true) => words.say("code_sent_again"),
+        (Join::Closed, false) => words.say("track_code_intro"),
+        // Everybody is mailed one there.
+        (_, true) => words.say("code_sent_again_join"),
+        (_, false) => words.own_or("track_code_intro", "code_intro_join"),
+    };
     let form = CodeForm::new(words, format!("{}/code", place.path()), &place.path());
     let code = CodeForm { typed: typed.to_owned(), problem, ..form };
-    Ok(show(status, &CodePage { sheet, place, before: &around.before, after: &around.after, intro, code }))
+    Ok(show(status, &CodePage { sheet, place, before, after, intro, code }))
 }
 
 /// `POST /r/{program}/code`: a code was typed.

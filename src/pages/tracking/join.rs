@@ -1,11 +1,7 @@
 //! Somebody who reads the mail of an address, and is no partner of the program yet.
 
 use askama::Template;
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 
 use super::{
@@ -58,9 +54,11 @@ struct Field<'a> {
 struct JoinPage<'a> {
     sheet: Sheet<'a>,
     place: &'a Place,
-    before: &'a [Block],
-    after: &'a [Block],
+    before: Vec<Block>,
+    after: Vec<Block>,
     is_open: bool,
+    /// How it goes, or why it does not.
+    intro: String,
     token: String,
     email: &'a str,
     fields: Vec<Field<'a>>,
@@ -76,7 +74,12 @@ pub(super) fn page(
     problems: &Problems,
 ) -> Result<Response, Fault> {
     let words = place.words(visit);
-    let around = &place.design().blocks.stats;
+    let (before, after) = Place::around(words, &place.design().blocks.stats);
+    let intro = match place.join() {
+        Join::Open => words.say("track_join_intro"),
+        Join::Review => words.own_or("track_join_intro", "join_intro_review"),
+        Join::Closed => place.notice(words).unwrap_or_else(|| words.say("not_a_partner")),
+    };
     let is_wrong = problems.first_name.is_some() || problems.last_name.is_some();
     let fields = vec![
         Field {
@@ -95,11 +98,12 @@ pub(super) fn page(
         },
     ];
     let page = JoinPage {
-        sheet: place.sheet(words, words.with("track_join_title", "program", &place.name()))?,
+        sheet: place.sheet(words, words.say("track_join_title"))?,
         place,
-        before: &around.before,
-        after: &around.after,
-        is_open: place.design().join != Join::Closed,
+        before,
+        after,
+        is_open: place.join() != Join::Closed,
+        intro,
         token: person.form_token(),
         email: &person.email,
         fields,

@@ -5,7 +5,8 @@ use crate::{
     catalog::{Program, pages::ProgramPage},
     core::{
         code::Code,
-        page::{Design, Join},
+        page::{Around, Block, Design, Join},
+        program::Status,
     },
 };
 
@@ -14,6 +15,8 @@ use crate::{
 pub(super) struct Place {
     pub(super) program: Program,
     page: ProgramPage,
+    /// What is known of it before anybody is.
+    values: [(&'static str, String); 1],
 }
 
 impl Place {
@@ -25,7 +28,8 @@ impl Place {
             other => other,
         })?;
         let page = state.catalog.program_page(&code).await?;
-        Ok(Place { program, page })
+        let name = if program.name.is_empty() { program.code.to_string() } else { program.name.clone() };
+        Ok(Place { program, page, values: [("program", name)] })
     }
 
     pub(super) fn design(&self) -> &Design {
@@ -39,18 +43,38 @@ impl Place {
 
     /// How people call the program.
     pub(super) fn name(&self) -> &str {
-        if self.program.name.is_empty() { &self.program.code } else { &self.program.name }
+        &self.values[0].1
     }
 
     pub(super) fn words(&self, visit: &Visit) -> Words<'_> {
-        Words::of(self.page.design.language.unwrap_or(visit.language), &self.page.design)
+        Words::of(self.page.design.language.unwrap_or(visit.language), &self.page.design).about(&self.values)
+    }
+
+    /// A program that is not active credits nobody.
+    pub(super) fn is_running(&self) -> bool {
+        self.program.status == Status::Active
+    }
+
+    /// Who may become a partner here, now.
+    pub(super) fn join(&self) -> Join {
+        if self.is_running() { self.design().join } else { Join::Closed }
+    }
+
+    /// What everybody has to know first.
+    pub(super) fn notice(&self, words: Words<'_>) -> Option<String> {
+        (!self.is_running()).then(|| words.with("program_stopped", "program", self.name()))
+    }
+
+    /// More, before and after a step.
+    pub(super) fn around(words: Words<'_>, around: &Around) -> (Vec<Block>, Vec<Block>) {
+        (words.blocks(&around.before), words.blocks(&around.after))
     }
 
     pub(super) fn door(&self) -> Door<'_> {
         Door {
             program: Some(&self.program.code),
             name: self.name(),
-            anybody: self.design().join != Join::Closed,
+            anybody: self.join() != Join::Closed,
             embedded: !self.design().embed.is_empty(),
         }
     }
@@ -80,6 +104,6 @@ impl Place {
     }
 
     pub(super) fn footer(&self, words: &Words<'_>) -> String {
-        words.with("track_footer", "program", self.name())
+        words.say("track_footer")
     }
 }

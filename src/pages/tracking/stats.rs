@@ -50,8 +50,8 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) async fn of(state: &PagesState, program: &Program, partner: &Partner) -> Result<Figures, Fault> {
-        let (program, partner) = (Some(program.code.to_string()), Some(partner.code.to_string()));
+    pub(super) async fn of(state: &PagesState, program: &Program, partner: &str) -> Result<Figures, Fault> {
+        let (program, partner) = (Some(program.code.to_string()), Some(partner.to_owned()));
         let people = People { program, partner, ..People::default() };
         let sums = state.catalog.sums(&people, &[Figure::Lead, Figure::Qualified], By::default(), &[]).await?;
         let count = |figure| {
@@ -83,15 +83,19 @@ struct Button {
 struct StatsPage<'a> {
     sheet: Sheet<'a>,
     place: &'a Place,
-    before: &'a [Block],
-    after: &'a [Block],
+    before: Vec<Block>,
+    after: Vec<Block>,
     notice: Option<String>,
     figures: Figures,
     share: Option<Share>,
+    no_link: String,
     clicks: Option<Columns>,
     rewards: Vec<Told>,
     more: bool,
-    is_partner_center: bool,
+    /// The partner's own place in the partner center.
+    center: String,
+    /// Other sites may show this page, but not that one.
+    is_embedded: bool,
     token: String,
     email: &'a str,
 }
@@ -105,9 +109,14 @@ pub(super) async fn page(
     person: &Person,
     partner: &Partner,
 ) -> Result<Response, Fault> {
-    let words = place.words(visit);
-    let figures = Figures::of(state, &place.program, partner).await?;
-    let share = state.desk.share_link(&place.program, place.design(), partner).await?;
+    let figures = Figures::of(state, &place.program, &partner.code).await?;
+    let values = values(place.words(visit), place, figures, Some((&partner.first_name, &partner.code)));
+    let words = place.words(visit).about(&values);
+    // A link of a program that credits nobody is nothing to share.
+    let share = match place.is_running() {
+        true => state.desk.share_link(&place.program, place.design(), partner).await?,
+        false => None,
+    };
     let wanted = RewardQuery {
         program: Some(place.program.code.to_string()),
         partner: Some(partner.code.to_string()),
@@ -117,60 +126,69 @@ pub(super) async fn page(
         ..RewardQuery::default()
     };
     let rewards = state.catalog.rewards(&wanted).await?;
-    let values = [
-        ("first_name", partner.first_name.clone()),
-        ("referrals", words.number(figures.referrals)),
-        ("converted_referrals", words.number(figures.converted)),
-        ("program", place.name().to_owned()),
-        ("partner", partner.code.to_string()),
-    ];
     let title = match partner.first_name.as_str() {
         "" => words.say("greeting_nobody"),
-        _ => words.tell("track_greeting", &values),
+        _ => words.say("track_greeting"),
     };
-    let around = &place.design().blocks.stats;
+    let (before, after) = Place::around(words, &place.design().blocks.stats);
     let page = StatsPage {
         sheet: place.sheet(words, title)?,
         place,
-        before: &around.before,
-        after: &around.after,
+        before,
+        after,
         notice: notice(words, place, partner.status),
         figures,
         share: share.map(|share| shared(state, visit, words, place, &share.slug)),
+        no_link: if place.is_running() { words.say("no_link") } else { String::new() },
         clicks: clicks(state, words, place, partner).await,
         more: rewards.next.is_some(),
         rewards: rewards.items.iter().map(|reward| Told::new(words, reward)).collect(),
-        is_partner_center: false,
+        center: format!("/partner/of/{}", partner.code),
+        is_embedded: place.door().embedded,
         token: person.form_token(),
         email: &person.email,
     };
     Ok(show(StatusCode::OK, &page))
 }
 
-/// The same with the figures of nobody.
-pub(super) fn example(state: &PagesState, visit: &Visit, place: &Place) -> Result<Response, Fault> {
-    let words = place.words(visit);
-    let figures = Figures { referrals: 12, converted: 5 };
-    let values = [
-        ("first_name", "Ann".to_owned()),
+/// What a program's own words may say, where the numbers are known, and maybe the partner's first name and code.
+pub(super) fn values(
+    words: Words<'_>,
+    place: &Place,
+    figures: Figures,
+    partner: Option<(&str, &str)>,
+) -> Vec<(&'static str, String)> {
+    let mut values = vec![
         ("referrals", words.number(figures.referrals)),
         ("converted_referrals", words.number(figures.converted)),
         ("program", place.name().to_owned()),
-        ("partner", "partner".to_owned()),
     ];
-    let around = &place.design().blocks.stats;
+    if let Some((first_name, code)) = partner {
+        values.extend([("first_name", first_name.to_owned()), ("partner", code.to_owned())]);
+    }
+    values
+}
+
+/// The same with the figures of nobody.
+pub(super) fn example(state: &PagesState, visit: &Visit, place: &Place) -> Result<Response, Fault> {
+    let figures = Figures { referrals: 12, converted: 5 };
+    let values = values(place.words(visit), place, figures, Some(("Ann", "partner")));
+    let words = place.words(visit).about(&values);
+    let (before, after) = Place::around(words, &place.design().blocks.stats);
     let page = StatsPage {
-        sheet: place.sheet(words, words.tell("track_greeting", &values))?,
+        sheet: place.sheet(words, words.say("track_greeting"))?,
         place,
-        before: &around.before,
-        after: &around.after,
+        before,
+        after,
         notice: None,
         figures,
         share: Some(shared(state, visit, words, place, "example2")),
+        no_link: String::new(),
         clicks: None,
         more: false,
         rewards: Vec::new(),
-        is_partner_center: false,
+        center: "/partner".to_owned(),
+        is_embedded: place.door().embedded,
         token: String::new(),
         email: "ann@home.example",
     };
@@ -179,9 +197,9 @@ pub(super) fn example(state: &PagesState, visit: &Visit, place: &Place) -> Resul
 
 fn notice(words: Words<'_>, place: &Place, status: Status) -> Option<String> {
     match status {
-        Status::Active => None,
+        Status::Active => place.notice(words),
         Status::Pending => Some(words.say("waiting_for_review")),
-        Status::Paused | Status::Rejected => Some(words.with("paused", "program", &place.name())),
+        Status::Paused | Status::Rejected => Some(words.say("paused")),
     }
 }
 
