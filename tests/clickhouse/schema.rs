@@ -100,6 +100,62 @@ fn a_newer_a_foreign_and_a_damaged_schema_are_told_apart() {
     });
 }
 
+/// How many tables there are, and how long their statements: columns, projections, indices and settings, in any order.
+async fn tables(database: &Database) -> Vec<u64> {
+    let from = format!("system.tables WHERE database = '{}'", database.settings.database);
+    database.numbers("count(), sum(length(create_table_query))", &from).await
+}
+
+#[test]
+fn what_was_dropped_comes_back_with_all_that_was_ever_made_of_it() {
+    block_on(async {
+        let database = Database::new(shared()).await;
+        let store = &database.store;
+        let as_made = tables(&database).await;
+        let saved = async |whole: &[&str]| {
+            let dropped = store.check_schema().await.unwrap_err().to_string();
+            let pending = store.pending().await.unwrap();
+            let said: Vec<String> = pending.into_iter().map(|change| change.what).collect();
+            assert!(dropped.starts_with(whole[0]), "{dropped}");
+            assert_eq!(said, whole[1..]);
+            migrate(store).await;
+            store.check_schema().await.unwrap();
+            assert_eq!(store.pending().await.unwrap(), []);
+            assert_eq!(tables(&database).await, as_made, "after {said:?}");
+        };
+        let again = "make again what was dropped by hand:";
+        database.run("DROP TABLE DB.reach_hourly").await;
+        let by = "reach_hourly (PROJECTION by_day), reach_hourly (PROJECTION by_country), \
+                  reach_hourly (PROJECTION by_link), reach_hourly (PROJECTION by_hour)";
+        let lines =
+            "reach_hourly (PROJECTION lines), reach_hourly (PROJECTION lines_by_day), reach_hourly (PROJECTION days)";
+        saved(&[
+            "reach_hourly was dropped by hand",
+            &format!("{again} reach_hourly"),
+            &format!("{again} {by}"),
+            &format!("{again} {lines}"),
+        ])
+        .await;
+        // A migration that was cut short behind the table.
+        database.run("ALTER TABLE DB.reach_hourly DROP PROJECTION by_day").await;
+        saved(&[
+            "reach_hourly (PROJECTION by_day) was dropped by hand",
+            &format!("{again} reach_hourly (PROJECTION by_day)"),
+            "apply version 6 (006_lines) again: reach_hourly",
+        ])
+        .await;
+        database.run("DROP TABLE DB.events").await;
+        saved(&[
+            "events was dropped by hand",
+            &format!("{again} events"),
+            &format!("{again} events (INDEX by_visitor)"),
+        ])
+        .await;
+        store.insert(&block("t", 0..100), "t/0/0-100").await.unwrap();
+        assert_eq!(database.audit().await, 100, "the views are on the new tables");
+    });
+}
+
 #[test]
 fn retention_follows_the_setting() {
     block_on(async {

@@ -5,7 +5,7 @@
 //! ClickHouse has no transactions over DDL: a migration that was cut short is simply run again. `schema_versions` keeps what
 //! was applied and its checksum.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use super::{Store, error::StoreError};
 
@@ -56,14 +56,78 @@ impl Migration {
             .collect()
     }
 
-    /// Names of the tables and views that it makes.
-    fn objects(&self) -> Vec<String> {
-        let name = |statement: &String| {
-            let rest = statement.strip_prefix("CREATE ")?.split_once("{database}.")?.1;
-            Some(rest.split(['{', ' ', '\n']).next()?.to_owned())
-        };
-        self.statements().iter().filter_map(name).collect()
+    /// The tables and views that it makes, and what it makes inside tables.
+    fn makes(&self) -> Vec<Made> {
+        self.statements().iter().filter_map(|statement| Made::by(statement)).collect()
     }
+
+    /// Whether it makes or changes this table.
+    fn works_on(&self, table: &str) -> bool {
+        self.statements().iter().any(|statement| table_of(statement) == Some(table))
+    }
+}
+
+/// The table or view that a statement of the schema makes or changes.
+fn table_of(statement: &str) -> Option<&str> {
+    statement.split_once("{database}.")?.1.split(['{', ' ', '\n']).next()
+}
+
+/// Something that a statement makes, and that somebody can drop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Made {
+    table: String,
+    /// A projection or an index, with the words that begin it in the table's own CREATE statement: `PROJECTION by_day`.
+    inside: Option<String>,
+}
+
+impl Made {
+    fn by(statement: &str) -> Option<Made> {
+        let table = table_of(statement)?.to_owned();
+        if statement.starts_with("CREATE ") {
+            let is_one = !statement.starts_with("CREATE DATABASE");
+            return is_one.then_some(Made { table, inside: None });
+        }
+        let (kind, rest) = statement.split_once(" ADD ")?.1.split_once(" IF NOT EXISTS ")?;
+        Some(Made { table, inside: Some(format!("{kind} {}", rest.split_whitespace().next()?)) })
+    }
+
+    /// All that the schema leaves in the end: what a later migration drops is not wanted.
+    fn all() -> Vec<Made> {
+        let mut all: Vec<Made> = Vec::new();
+        for statement in MIGRATIONS.iter().flat_map(Migration::statements) {
+            if let Some(made) = Made::by(&statement) {
+                all.push(made);
+            } else if let Some((head, name)) = statement.split_once(" DROP PROJECTION IF EXISTS ") {
+                let words = Some(format!("PROJECTION {name}"));
+                all.retain(|made| made.inside != words || table_of(head) != Some(made.table.as_str()));
+            }
+        }
+        all
+    }
+
+    /// Whether it is among the tables, each with its CREATE statement.
+    fn is_there(&self, tables: &[(String, String)]) -> bool {
+        tables.iter().any(|(name, create)| {
+            *name == self.table && self.inside.as_ref().is_none_or(|words| create.contains(&format!("{words} ")))
+        })
+    }
+}
+
+/// `reach_hourly`, or `reach_hourly (PROJECTION by_day)`.
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.inside {
+            None => f.write_str(&self.table),
+            Some(words) => write!(f, "{} ({words})", self.table),
+        }
+    }
+}
+
+/// In words; of what is inside a table that is itself among them nothing is said.
+fn listed(made: &[Made]) -> String {
+    let whole = |table: &str| made.iter().any(|made| made.inside.is_none() && made.table == table);
+    let said = made.iter().filter(|made| made.inside.is_none() || !whole(&made.table));
+    said.map(Made::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The one who fills placeholders: database and cluster, both plain names.
@@ -173,9 +237,9 @@ impl Store {
         }
         match self.dropped().await?.as_slice() {
             [] => Ok(()),
-            names => Err(StoreError::Fatal(format!(
+            dropped => Err(StoreError::Fatal(format!(
                 "{} was dropped by hand: run `fingerpost migrate` to make it again (sums of what was loaded meanwhile are not in it)",
-                names.join(", ")
+                listed(dropped)
             ))),
         }
     }
@@ -194,20 +258,34 @@ impl Store {
         };
         check_versions(&applied)?;
         let dropped = if applied.is_empty() { Vec::new() } else { self.dropped().await? };
+        // Tables that are made again, wholly or in part: what later versions made of them has to be done again too.
+        let mut again: Vec<String> = Vec::new();
         for (at, migration) in MIGRATIONS.iter().enumerate() {
-            let objects = migration.objects();
-            if !applied.iter().any(|row| row.version == migration.version) {
-                let made = if objects.is_empty() { "changes of tables".to_owned() } else { objects.join(", ") };
-                let what = format!("apply version {} ({}): {made}", migration.version, migration.name);
-                changes.push(Change { what, work: Work::Migration(at) });
-            } else if objects.iter().any(|name| dropped.contains(name)) {
-                let again: Vec<String> = objects.into_iter().filter(|name| dropped.contains(name)).collect();
-                let what = format!("make again what was dropped by hand: {}", again.join(", "));
-                changes.push(Change { what, work: Work::Migration(at) });
-            }
+            let (version, name) = (migration.version, migration.name);
+            let makes = migration.makes();
+            let what = if applied.iter().any(|row| row.version == version) {
+                let lost: Vec<Made> = makes.into_iter().filter(|made| dropped.contains(made)).collect();
+                let reworked: Vec<&str> =
+                    again.iter().map(String::as_str).filter(|table| migration.works_on(table)).collect();
+                let what = match (lost.is_empty(), reworked.is_empty()) {
+                    (true, true) => continue,
+                    (true, false) => format!("apply version {version} ({name}) again: {}", reworked.join(", ")),
+                    (false, _) => format!("make again what was dropped by hand: {}", listed(&lost)),
+                };
+                again.extend(lost.into_iter().map(|made| made.table));
+                again.dedup();
+                what
+            } else {
+                let tables: Vec<String> =
+                    makes.into_iter().filter(|made| made.inside.is_none()).map(|made| made.table).collect();
+                let made = if tables.is_empty() { "changes of tables".to_owned() } else { tables.join(", ") };
+                format!("apply version {version} ({name}): {made}")
+            };
+            changes.push(Change { what, work: Work::Migration(at) });
         }
         let wanted = self.retention().as_secs();
-        let events_are_there = !applied.is_empty() && !dropped.iter().any(|name| name == "events");
+        let events_are_there =
+            !applied.is_empty() && !dropped.iter().any(|made| made.inside.is_none() && made.table == "events");
         let has = if events_are_there { self.ttl().await? } else { 0 };
         if has != wanted {
             let what = match wanted {
@@ -264,12 +342,11 @@ impl Store {
         Ok(State::Versions(self.rows(self.query(rows)?).await?))
     }
 
-    /// Tables and views of applied versions that are not there.
-    async fn dropped(&self) -> Result<Vec<String>, StoreError> {
-        let query = self.query("SELECT name FROM system.tables WHERE database = ?")?.bind(&self.form().database);
-        let there: Vec<String> = self.rows(query).await?;
-        let wanted = MIGRATIONS.iter().flat_map(Migration::objects);
-        Ok(wanted.filter(|name| !there.contains(name)).collect())
+    /// Tables, views, projections and indices of the schema that are not there.
+    async fn dropped(&self) -> Result<Vec<Made>, StoreError> {
+        let query = self.query("SELECT name, create_table_query FROM system.tables WHERE database = ?")?;
+        let there: Vec<(String, String)> = self.rows(query.bind(&self.form().database)).await?;
+        Ok(Made::all().into_iter().filter(|made| !made.is_there(&there)).collect())
     }
 
     /// Seconds for which the table keeps rows; 0 is for ever.
@@ -375,7 +452,12 @@ mod tests {
                 }
             }
         }
-        assert!(MIGRATIONS[1].objects().contains(&"reach_hourly_mv".to_owned()));
+        let made: Vec<String> = Made::all().iter().map(Made::to_string).collect();
+        for one in ["events", "reach_hourly_mv", "reach_hourly (PROJECTION lines)", "events (INDEX by_visitor)"] {
+            assert!(made.iter().any(|made| made == one), "{one}: {made:?}");
+        }
+        let later = "reach_hourly (PROJECTION of_all_time)";
+        assert!(made.iter().all(|made| made != later), "a later version drops it: {made:?}");
     }
 
     #[test]
