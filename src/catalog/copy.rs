@@ -86,8 +86,8 @@ impl Catalog {
         if self.place() == target.place() {
             return Err(CopyError::Same(self.place()));
         }
-        let mut from = lock(self).await.map_err(CopyError::Source)?;
-        let mut to = lock(target).await.map_err(CopyError::Target)?;
+        let mut from = lock(self, false).await.map_err(CopyError::Source)?;
+        let mut to = lock(target, true).await.map_err(CopyError::Target)?;
         let tables = tables(self, &mut from, target, &mut to).await?;
         let filled = filled(&mut to).await.map_err(CopyError::Target)?;
         if !filled.is_empty() && !replace {
@@ -134,11 +134,12 @@ impl Catalog {
     }
 }
 
-/// A transaction beside which nobody writes: it holds the feed's row and the outbox's, in the order of all writers.
-async fn lock(catalog: &Catalog) -> Result<Transaction<'static, Any>, CatalogError> {
+/// A transaction beside which nobody writes, to any table: so all of its statements see the same.
+async fn lock(catalog: &Catalog, writes: bool) -> Result<Transaction<'static, Any>, CatalogError> {
     let mut tx = catalog.writing().await?;
-    sqlx::query("UPDATE feed SET next = next WHERE one = 1").execute(&mut *tx).await?;
-    sqlx::query("UPDATE outbox_head SET next = next WHERE one = 1").execute(&mut *tx).await?;
+    for statement in catalog.shared.vendor.lock_tables(schema::tables(), writes) {
+        run(&mut tx, &statement).await?;
+    }
     Ok(tx)
 }
 

@@ -6,7 +6,10 @@ use super::{
     feed::{Warnings, follower},
     record, *,
 };
-use crate::telemetry::health::Health;
+use crate::{
+    catalog::{logins::Asking, mails::NewMail},
+    telemetry::health::Health,
+};
 
 /// A catalog with rows in every table.
 async fn grown(backend: Backend) -> (Fixture, String) {
@@ -137,4 +140,36 @@ async fn a_copy_that_differs_is_taken_back() {
     let differ: Vec<_> = tables.iter().filter(|table| table.source != table.target).map(|table| table.table).collect();
     assert_eq!(differ, ["links"]);
     assert_eq!(picture(&target.catalog).await, before);
+}
+
+/// Writers that need neither the feed nor the outbox: a log-in, its mail.
+#[tokio::test]
+async fn nobody_writes_to_any_table_beside_a_copy() {
+    let (source, _) = grown(BACKEND).await;
+    let target = Fixture::new(BACKEND).await;
+    let others = [source.open(false).await.unwrap(), target.open(false).await.unwrap()];
+    let mut writers = Vec::new();
+    let write = |catalog: Catalog| {
+        tokio::spawn(async move {
+            let asking = Asking { program: None, email: "late@home.example", anybody: true };
+            let mail = |code: &str| NewMail {
+                recipient: "late@home.example".to_owned(),
+                subject: "code".to_owned(),
+                text: code.to_owned(),
+                html: None,
+            };
+            catalog.ask_code(asking, mail).await
+        })
+    };
+    let copied = source.catalog.copy_to(&target.catalog, false, |_| {
+        if writers.is_empty() {
+            writers.extend(others.iter().cloned().map(write));
+        }
+        assert!(writers.iter().all(|writer| !writer.is_finished()), "somebody wrote, or was turned away");
+    });
+    copied.await.unwrap();
+    assert_eq!(writers.len(), 2);
+    for writer in writers {
+        writer.await.unwrap().unwrap();
+    }
 }

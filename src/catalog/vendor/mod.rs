@@ -88,6 +88,14 @@ impl Vendor {
         }
     }
 
+    /// The first statements of a transaction beside which nobody else writes to any of these tables; with `writes` it will itself.
+    pub(super) fn lock_tables(&self, tables: &[&str], writes: bool) -> Vec<String> {
+        match self {
+            Vendor::Sqlite(_) => vec![sqlite::LOCK.to_owned()],
+            Vendor::Postgres(_) => postgres::lock_tables(tables, writes),
+        }
+    }
+
     /// The last statement of a transaction that changes something: wakes the followers of other processes.
     pub(super) const fn hint(&self) -> Option<&'static str> {
         match self {

@@ -207,6 +207,17 @@ pub(super) async fn columns(
         .collect()
 }
 
+/// Tables, not only the rows of feed and outbox: log-ins, mails, pages and deliveries are written without them. SHARE keeps
+/// writers out, EXCLUSIVE also those that lock rows. Most writers take the feed or the outbox first, others a younger table
+/// before an older one: in the same order nobody waits for somebody who waits for us. A writer that goes another way ends for a deadlock, as
+/// [`CatalogError::Busy`], or this does.
+pub(super) fn lock_tables(tables: &[&str], writes: bool) -> Vec<String> {
+    const FIRST: [&str; 2] = ["feed", "outbox_head"];
+    let mode = if writes { "EXCLUSIVE" } else { "SHARE" };
+    let others = tables.iter().rev().filter(|table| !FIRST.contains(table));
+    FIRST.iter().chain(others).map(|table| format!("LOCK TABLE {table} IN {mode} MODE")).collect()
+}
+
 /// Each is dropped and made again, which looks at all rows at once; that is also much faster than row by row.
 pub(super) async fn references(
     connection: &mut AnyConnection,

@@ -16,6 +16,9 @@ const _: () = assert!(CATALOG_BUSY_TIMEOUT.as_millis() == 5_000);
 pub(super) const WRITER_CACHE: &str = "PRAGMA cache_size = -65536";
 pub(super) const READER_CACHE: &str = "PRAGMA cache_size = -4096";
 
+/// Whoever has written holds the file's one write lock until its transaction ends.
+pub(super) const LOCK: &str = "UPDATE feed SET next = next WHERE one = 1";
+
 #[derive(Clone, Debug)]
 pub(in super::super) struct File {
     pub(super) path: PathBuf,
