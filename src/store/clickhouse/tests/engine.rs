@@ -16,7 +16,7 @@ use crate::{
 
 pub(super) struct Database {
     pub(super) store: Store,
-    name: String,
+    pub(super) name: String,
 }
 
 impl Database {
@@ -49,9 +49,12 @@ impl Database {
         self.store.recover(&block(events, first), &format!("again from {first}")).await.unwrap();
     }
 
+    pub(super) async fn run(&self, text: &str) {
+        self.store.ask(text).execute().await.unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+
     pub(super) async fn drop(self) {
-        let text = format!("DROP DATABASE {}", self.name);
-        self.store.ask(&text).execute().await.unwrap_or_else(|error| panic!("{text}: {error}"));
+        self.run(&format!("DROP DATABASE {}", self.name)).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! On the real engine.
 
+mod cluster;
 mod coarse;
 mod engine;
 mod keep;
