@@ -7,13 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Store,
-    block::Block,
-    error::StoreError,
-    schema::MIGRATIONS,
-    store::{INSERT_SETTINGS, query_name},
-};
+use super::{Store, block::Block, error::StoreError, schema::MIGRATIONS, store::query_name};
 use crate::core::{limits::REFUSED_ROWS_MAX, time::Millis};
 
 /// A table of sums with a ledger in it.
@@ -175,7 +169,7 @@ impl Store {
             if rollup.monthly {
                 query = query.bind(month);
             }
-            for (setting, value) in INSERT_SETTINGS {
+            for (setting, value) in self.insert_settings() {
                 query = query.with_setting(setting, value);
             }
             let token = format!("{table}:{source}:{partition}:{month}:{from}-{offset}");

@@ -55,7 +55,7 @@ const QUERY_ID: &str = "fingerpost-insert-";
 const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// What makes one insert one block, in the rows and in every rollup.
-pub(super) const INSERT_SETTINGS: [(&str, &str); 13] = [
+const INSERT_SETTINGS: [(&str, &str); 13] = [
     ("async_insert", "0"),
     // The status then tells how the insert ended, not how it began.
     ("wait_end_of_query", "1"),
@@ -73,6 +73,12 @@ pub(super) const INSERT_SETTINGS: [(&str, &str); 13] = [
     // A backfill may hold many months.
     ("max_partitions_per_insert_block", "0"),
 ];
+
+/// The same on a cluster: an insert is acknowledged when a majority of the replicas has it, in the table and behind each view. Several
+/// loaders insert at the same time, so one quorum must not wait for another's (`insert_quorum_parallel`); reads that have to
+/// know everything rest on [`Store::fence`] then, not on `select_sequential_consistency`, which needs quorums in a row. A
+/// repetition that is dropped by its token waits for the first one's quorum as well.
+const QUORUM_SETTINGS: [(&str, &str); 2] = [("insert_quorum", "auto"), ("insert_quorum_parallel", "1")];
 
 impl Store {
     pub fn new(settings: &ClickHouse) -> Result<Store, StoreError> {
@@ -178,7 +184,7 @@ impl Store {
             .insert_formatted_with(fill(sql, &self.shared.form)?)
             .with_setting("query_id", self.query_id(name))
             .with_setting("insert_deduplication_token", token);
-        for (setting, value) in INSERT_SETTINGS {
+        for (setting, value) in self.insert_settings() {
             insert = insert.with_setting(setting, value);
         }
         self.answered(async {
@@ -189,6 +195,16 @@ impl Store {
             insert.end().await
         })
         .await
+    }
+
+    /// The settings of each insert.
+    pub(super) fn insert_settings(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let quorum = if self.is_cluster() { QUORUM_SETTINGS.as_slice() } else { &[] };
+        // Half of our own patience, in milliseconds: not every version lets KILL QUERY end an insert that waits for its quorum, and a
+        // fence should not wait longer than we do.
+        let patience = (self.shared.timeout.as_millis() / 2).max(1).to_string();
+        let patience = self.is_cluster().then_some(("insert_quorum_timeout", patience));
+        INSERT_SETTINGS.iter().chain(quorum).map(|(name, value)| (*name, (*value).to_owned())).chain(patience)
     }
 
     /// A name that no other query has, and that says what it inserts.
@@ -221,25 +237,49 @@ impl Store {
     /// Ends inserts of this source and partition that still run, whoever began them, and waits for their end. Afterwards
     /// every replica knows what was inserted: the next question may go to any of them.
     pub(super) async fn fence(&self, source: &str, partition: u32) -> Result<(), StoreError> {
-        // A replica that is down holds nobody up; it has nothing that the others do not know.
+        // A replica that is down holds nobody up: with a majority there, somebody knows all that was acknowledged.
         let on_cluster = |query: Query| {
-            if self.shared.form.cluster.is_empty() {
-                return query;
+            if self.is_cluster() {
+                return query.with_setting("distributed_ddl_output_mode", "none_only_active");
             }
-            query.with_setting("distributed_ddl_output_mode", "none_only_active")
+            query
         };
+        self.majority().await?;
         let kill = "KILL QUERY{on_cluster} WHERE startsWith(query_id, ?) AND position(query_id, ?) > 0 SYNC";
         let kill = self.query(kill)?.bind(QUERY_ID).bind(query_name(source, partition));
         self.execute(on_cluster(kill)).await?;
-        if self.shared.form.cluster.is_empty() {
+        if !self.is_cluster() {
             return Ok(());
         }
-        for table in std::iter::once("events").chain(ROLLUPS.iter().map(|rollup| rollup.table)) {
+        for table in loaded_tables() {
             let sync = format!("SYSTEM SYNC REPLICA{{on_cluster}} {{database}}.{table} LIGHTWEIGHT");
             self.execute(on_cluster(self.query(&sync)?)).await?;
         }
-        Ok(())
+        // Also afterwards, so that what an insert left on too few replicas stands on enough of them now.
+        self.majority().await
     }
+
+    /// On a cluster: an error unless a majority of the replicas is there. Two majorities have a replica in common.
+    async fn majority(&self) -> Result<(), StoreError> {
+        if !self.is_cluster() {
+            return Ok(());
+        }
+        let away = "SELECT count() FROM system.replicas AS r WHERE r.database = ? AND r.table IN ? \
+                    AND r.active_replicas * 2 <= r.total_replicas";
+        let tables: Vec<&str> = loaded_tables().collect();
+        match self.one::<u64>(self.query(away)?.bind(&self.shared.form.database).bind(tables)).await? {
+            0 => Ok(()),
+            _ => Err(StoreError::Retry(format!(
+                "a majority of the replicas of `{}` is away, and with them what they alone know: start them",
+                self.shared.form.database
+            ))),
+        }
+    }
+}
+
+/// What an insert of events writes to.
+fn loaded_tables() -> impl Iterator<Item = &'static str> {
+    std::iter::once("events").chain(ROLLUPS.iter().map(|rollup| rollup.table))
 }
 
 /// Stands in the query id of each insert of this source and partition.

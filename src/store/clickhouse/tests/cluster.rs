@@ -24,7 +24,7 @@ use crate::{
     io::clock::Clock,
     store::{
         Batch, Sink,
-        clickhouse::{Aside, Block, ClickHouseKeeper, ClickHouseSink, NameRow, Named, Store},
+        clickhouse::{Aside, Block, ClickHouseKeeper, ClickHouseSink, NameRow, Named, Store, StoreError},
         keep::{Erasure, Keeper},
         record,
     },
@@ -314,6 +314,49 @@ async fn each_statement_for_a_cluster_is_one_and_its_right_is_on_the_page() {
                 let table: String = after.chars().take_while(char::is_ascii_alphanumeric).collect();
                 assert!(granted.contains(&format!("SELECT ON system.{table}")), "{}: {line}", path.display());
             }
+        }
+    }
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn each_insert_for_a_cluster_waits_for_a_majority() {
+    let (door, database) = (Door::open(), Database::new().await);
+    let mut tables = BTreeSet::new();
+    for seen in everything(&door, &database, "main").await {
+        let Some(into) = seen.sql.strip_prefix("INSERT INTO ") else { continue };
+        let table = into.split([' ', '.']).nth(1).unwrap().to_owned();
+        assert_eq!(seen.setting("insert_quorum"), Some("auto"), "{}", seen.sql);
+        assert_eq!(seen.setting("insert_quorum_parallel"), Some("1"));
+        assert_eq!(seen.setting("insert_quorum_timeout"), Some("30000"), "it ends before we stop waiting");
+        tables.insert(table);
+    }
+    let all = ["events", "names", "positions", "reach_hourly", "set_aside"];
+    assert_eq!(tables, all.map(str::to_owned).into());
+    database.drop().await;
+
+    let database = Database::new().await;
+    let one_server = everything(&door, &database, "").await;
+    assert!(one_server.iter().all(|seen| seen.setting("insert_quorum").is_none()));
+    database.drop().await;
+}
+
+#[tokio::test]
+async fn nobody_takes_over_while_a_majority_is_away() {
+    let (door, database) = (Door::open(), Database::new().await);
+    let store = door.store(&database, "main", Duration::ZERO);
+    for (active, all, works) in [(1, 3, false), (1, 2, false), (2, 3, true), (2, 2, true), (1, 1, true), (0, 3, false)]
+    {
+        let table = format!(
+            "(SELECT '{}' AS database, 'loaded' AS table, toUInt8({active}) AS active_replicas, toUInt8({all}) AS total_replicas)",
+            database.name
+        );
+        door.told.lock().unwrap().replicas = Some(table);
+        let fenced = store.fence("t", 0).await;
+        match fenced {
+            Ok(()) => assert!(works, "{active} of {all}"),
+            Err(StoreError::Retry(said)) => assert!(!works && said.contains("majority"), "{active} of {all}: {said}"),
+            Err(error) => panic!("{error}"),
         }
     }
     database.drop().await;
