@@ -90,6 +90,17 @@ fn who_waits_for_health_waits_for_somebody_who_can_tell() {
     }
 }
 
+/// The images of both databases start a server for a while that sets things up, on the loopback (ClickHouse) or a socket (PostgreSQL).
+#[test]
+fn a_database_that_is_being_set_up_is_not_taken_for_a_healthy_one() {
+    let services = services();
+    let check = |name: &str| names(&services[name]["healthcheck"]["test"]).join(" ");
+    assert!(check("clickhouse").ends_with(" http://clickhouse:8123/ping"), "{}", check("clickhouse"));
+    assert!(check("postgres").contains(" -h 127.0.0.1 "), "{}", check("postgres"));
+    let database = &services["clickhouse"]["environment"]["CLICKHOUSE_DB"];
+    assert_eq!(*database, Value::Null, "`migrate` makes the database");
+}
+
 #[test]
 fn nothing_stands_open_and_no_password_stands_here() {
     let mut public = Vec::new();
