@@ -151,7 +151,7 @@ async fn nobody_writes_to_any_table_beside_a_copy() {
     let mut writers = Vec::new();
     let write = |catalog: Catalog| {
         tokio::spawn(async move {
-            let asking = Asking { program: None, email: "late@home.example", anybody: true };
+            let asking = Asking { program: None, email: "late@home.example", network: "192.0.2.0/24", anybody: true };
             let mail = |code: &str| NewMail {
                 recipient: "late@home.example".to_owned(),
                 subject: "code".to_owned(),
