@@ -32,8 +32,10 @@ mod stack;
 #[path = "../tests/support/stripe.rs"]
 mod stripe;
 
+type Program = fn() -> ExitCode;
+
 /// Each program, by the name of its link in this folder.
-const PROGRAMS: [(&str, fn() -> ExitCode); 14] = [
+const PROGRAMS: [(&str, Program); 14] = [
     ("broker-away", broker_away::main),
     ("catalog-away", catalog_away::main),
     ("conversion-replay", conversion_replay::main),

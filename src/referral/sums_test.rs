@@ -64,9 +64,7 @@ async fn recount(office: &Office, people: &People, figures: &[Figure], by: By) -
                 let who = Who { partner: if by.partner { key.who.partner } else { String::new() }, ..Who::default() };
                 let detail = if by.detail { key.detail } else { String::new() };
                 let program = if by.program { key.program } else { String::new() };
-                sums.entry(Key { who, detail, program, ..key })
-                    .or_insert_with(crate::catalog::record::figures::Sum::default)
-                    .add(sum);
+                sums.entry(Key { who, detail, program, ..key }).or_default().add(sum);
             }
         }
     }
