@@ -227,6 +227,42 @@ fn what_is_wrong_at_a_first_start_is_said_in_one_line() {
     assert!(!said.contains("hunter2"), "{said}");
 }
 
+#[test]
+fn migrate_makes_the_catalog_and_says_so_beforehand() {
+    let stack = Stack::shared(&[Part::Postgres]);
+    let (folder, url) = (tempfile::tempdir().unwrap(), database(stack));
+    let run = |arguments: &[&str]| {
+        let mut command = support::server::command(folder.path(), arguments);
+        let output = command.env("FINGERPOST__CATALOG__URL", &url).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        (output.status.success(), said)
+    };
+    let tables = || sql(&url, "SELECT count(*)::text FROM pg_tables WHERE schemaname = 'public'").remove(0);
+    let (ok, would) = run(&["migrate", "--dry-run"]);
+    assert!(ok && would.starts_with("PostgreSQL: would apply version 1 (catalog)\n"), "{would}");
+    assert_eq!(tables(), "0", "it did nothing");
+    assert_eq!(run(&["migrate"]), (true, would.replace("would ", "")));
+    assert_ne!(tables(), "0");
+    for arguments in [&["migrate"][..], &["migrate", "--dry-run"]] {
+        let (ok, said) = run(arguments);
+        assert!(
+            ok && said.starts_with("PostgreSQL: up to date (schema version ") && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+    sql(&url, "DELETE FROM _sqlx_migrations WHERE version > 1 RETURNING version::text");
+    sql(&url, "INSERT INTO _sqlx_migrations SELECT 7777, 'later', now(), true, ''::bytea, 0 RETURNING version::text");
+    let (ok, said) = run(&["migrate", "--dry-run"]);
+    assert!(!ok && said.contains("PostgreSQL was not migrated") && said.contains("7777"), "{said}");
+    // Where a machine knows a catalog, an empty database is the wrong one.
+    let (wrong, known) = (database(stack), tempfile::tempdir().unwrap());
+    fs::write(known.path().join("links.snapshot"), "").unwrap();
+    let mut command = support::server::command(known.path(), &["migrate", "--dry-run"]);
+    let output = command.env("FINGERPOST__CATALOG__URL", &wrong).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("there is no catalog in postgres://"), "{said}");
+}
+
 /// `sslmode=verify-full` believes the authority in `sslrootcert`, and nobody else.
 #[test]
 fn the_way_to_postgres_can_be_over_tls() {

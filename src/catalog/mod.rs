@@ -110,6 +110,7 @@ pub use link::Link;
 pub use partner::Partner;
 pub use program::Program;
 pub use read::{ListQuery, Page};
+pub use schema::version as schema_version;
 pub use share_link::ShareLink;
 pub use snapshot::SnapshotError;
 pub use token::TokenState;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{AnyConnection, Connection, migrate::MigrateError};
+use sqlx::{AnyConnection, Connection, Row, migrate::MigrateError};
 
 use super::{Catalog, CatalogError};
 
@@ -14,6 +14,11 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/catalog/migrati
 /// How often, and after which pause, the schema is tried while another process is at it.
 const MIGRATION_TRIES: u32 = 5;
 const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
+
+/// The version that this program works with.
+pub fn version() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
 
 /// The tables that the migrations make and leave, in that order.
 pub(super) fn tables() -> &'static [&'static str] {
@@ -37,6 +42,32 @@ fn behind(words: &str) -> Vec<&'static str> {
 }
 
 impl Catalog {
+    /// What [`ready`](Catalog::ready) would do to the schema, in words and in its order. Changes nothing.
+    pub async fn pending(&self) -> Result<Vec<String>, CatalogError> {
+        let create = self.shared.create.load(Ordering::Relaxed);
+        let mut connection = self.shared.vendor.connect(false).await?;
+        let applied = self.applied(&mut connection, create).await;
+        let _ = connection.close().await;
+        let applied = applied?;
+        if let Some(found) = applied.iter().copied().filter(|applied| *applied > version()).max() {
+            return Err(CatalogError::Newer { found, known: version() });
+        }
+        let missing = MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version));
+        Ok(missing.map(|one| format!("apply version {} ({})", one.version, one.description)).collect())
+    }
+
+    /// Versions that the database has.
+    async fn applied(&self, connection: &mut AnyConnection, create: bool) -> Result<Vec<i64>, CatalogError> {
+        let vendor = &self.shared.vendor;
+        vendor.lock_schema(connection, create).await?;
+        let there = sqlx::query(vendor.has_versions()).fetch_one(&mut *connection).await?;
+        if there.try_get::<i64, _>(0)? == 0 {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query("SELECT version FROM _sqlx_migrations ORDER BY version").fetch_all(connection).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
     pub(super) async fn migrate(&self) -> Result<(), CatalogError> {
         let create = self.shared.create.load(Ordering::Relaxed);
         let mut tries = 1..MIGRATION_TRIES;
@@ -81,8 +112,7 @@ impl Catalog {
     fn opening(&self, error: MigrateError) -> CatalogError {
         match error {
             MigrateError::VersionMissing(found) | MigrateError::VersionTooNew(found, _) => {
-                let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-                CatalogError::Newer { found, known }
+                CatalogError::Newer { found, known: version() }
             }
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
                 self.shared.vendor.opening(error)

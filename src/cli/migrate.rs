@@ -4,6 +4,7 @@
 use anyhow::{Context, bail};
 
 use crate::{
+    catalog::{self, Catalog},
     config::{Config, stores::Kafka},
     io::clock::Clock,
     store::{
@@ -32,6 +33,7 @@ pub(crate) struct Args {
 enum Part {
     Kafka(Box<Kafka>),
     ClickHouse(Store),
+    PostgreSql(Catalog),
 }
 
 impl Part {
@@ -44,6 +46,9 @@ impl Part {
         if !config.clickhouse.url.is_empty() {
             parts.push(Part::ClickHouse(Store::new(&config.clickhouse)?));
         }
+        if config.catalog.url.sqlite_path().is_none() {
+            parts.push(Part::PostgreSql(Catalog::configured(config, Clock::System)?));
+        }
         Ok(parts)
     }
 
@@ -51,6 +56,7 @@ impl Part {
         match self {
             Part::Kafka(_) => "Kafka",
             Part::ClickHouse(_) => "ClickHouse",
+            Part::PostgreSql(_) => "PostgreSQL",
         }
     }
 
@@ -94,20 +100,34 @@ impl Part {
                     store.check_schema().await?;
                 }
             }
+            Part::PostgreSql(catalog) => {
+                let changes = catalog.pending().await?;
+                for change in &changes {
+                    say(change);
+                }
+                if changes.is_empty() {
+                    println!("{}: up to date (schema version {})", self.name(), catalog::schema_version());
+                } else if !dry_run {
+                    catalog.ready().await?;
+                }
+                catalog.close().await;
+            }
         }
         Ok(())
     }
 }
 
 pub(crate) fn run(global: &super::Global, args: Args) -> anyhow::Result<()> {
-    let parts = Part::configured(&global.load()?)?;
-    if parts.is_empty() {
-        bail!(
-            "there is nothing to migrate: kafka.brokers and clickhouse.url are empty (the SQLite files are brought up to date by themselves)"
-        );
-    }
+    let config = global.load()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let parts = Part::configured(&config)?;
+        if parts.is_empty() {
+            bail!(
+                "there is nothing to migrate: kafka.brokers and clickhouse.url are empty, and the catalog is in SQLite (SQLite \
+                 files are brought up to date by themselves)"
+            );
+        }
         for part in &parts {
             part.migrate(args).await.with_context(|| format!("{} was not migrated", part.name()))?;
         }

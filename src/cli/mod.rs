@@ -80,7 +80,7 @@ enum Command {
     Check(check::Args),
     /// Ask a running server whether it is ready (for containers, which have no shell)
     Health(health::Args),
-    /// Make or update the tables of ClickHouse
+    /// Make or update Kafka's topics, ClickHouse's tables and the catalog in PostgreSQL
     Migrate(migrate::Args),
     /// Copy the catalog's names to ClickHouse, for analysts
     Names(names::Args),

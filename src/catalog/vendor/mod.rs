@@ -138,6 +138,16 @@ impl Vendor {
         }
     }
 
+    /// Asks for 1 where the table of applied migrations is there, and for 0 where it is not.
+    pub(super) const fn has_versions(&self) -> &'static str {
+        match self {
+            Vendor::Sqlite(_) => "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'",
+            Vendor::Postgres(_) => {
+                "SELECT CAST(count(*) AS BIGINT) FROM pg_class WHERE oid = to_regclass('_sqlx_migrations')"
+            }
+        }
+    }
+
     /// Before the migrations: others wait until this connection ends. Without `create`, a place without a catalog is an error.
     pub(super) async fn lock_schema(&self, connection: &mut AnyConnection, create: bool) -> Result<(), CatalogError> {
         match self {

@@ -76,7 +76,7 @@ impl Server {
             return Ok(());
         }
         Err(CatalogError::Unavailable(format!(
-            "there is no catalog in {}: `fingerpost serve` and `fingerpost import` make it from a new data folder, \
+            "there is no catalog in {}: `fingerpost migrate`, `serve` and `import` make it from a new data folder, \
              `fingerpost catalog copy` from another catalog; where one was, restore it",
             self.url
         )))
