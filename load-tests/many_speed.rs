@@ -24,6 +24,8 @@ const CLIENTS: usize = 4;
 /// Three times what one core redirects (`load-tests/cpu-per-redirect`, SQLite sink: 12.7 µs each).
 const PUMP_PER_CPU_SECOND: f64 = 3.0 * 1e6 / 12.7;
 const LOADER_PER_CPU_SECOND: f64 = 200_000.0;
+/// By the clock, beside the engine. A goal, told beside the figure: the engine has its share in it.
+const LOADER_PER_SECOND: f64 = 200_000.0;
 
 pub(crate) fn main() -> ExitCode {
     let arguments = common::arguments();
@@ -39,7 +41,8 @@ pub(crate) fn main() -> ExitCode {
     let disagreements = field.disagreements();
     let rate = |seconds: f64| rows as f64 / seconds;
     // A small backlog is mostly start-up: it shows that it works, not how fast.
-    let fast = wanted < 1_000_000 || (rate(pump_cpu) >= PUMP_PER_CPU_SECOND && rate(load_cpu) >= LOADER_PER_CPU_SECOND);
+    let whole = arguments.size == common::Size::Full;
+    let fast = !whole || (rate(pump_cpu) >= PUMP_PER_CPU_SECOND && rate(load_cpu) >= LOADER_PER_CPU_SECOND);
     let ok = rows == backlog && disagreements.is_empty() && fast;
     common::report(
         "many-speed",
@@ -50,7 +53,8 @@ pub(crate) fn main() -> ExitCode {
             "pump_to_kafka": { "seconds": pump_wall, "cpu_seconds": pump_cpu, "events_a_second": rate(pump_wall),
                 "events_a_cpu_second": rate(pump_cpu), "at_least_a_cpu_second": PUMP_PER_CPU_SECOND },
             "kafka_to_clickhouse": { "seconds": load_wall, "cpu_seconds": load_cpu, "events_a_second": rate(load_wall),
-                "events_a_cpu_second": rate(load_cpu), "at_least_a_cpu_second": LOADER_PER_CPU_SECOND },
+                "events_a_cpu_second": rate(load_cpu), "at_least_a_cpu_second": LOADER_PER_CPU_SECOND,
+                "goal_a_second": LOADER_PER_SECOND, "goal_met": whole.then_some(rate(load_wall) >= LOADER_PER_SECOND) },
         }),
     )
 }

@@ -1,8 +1,9 @@
-//! What is told to come again: while an edge is clicked on, the folder of its Kafka sink is lost and the edge killed; one
-//! loader is killed, the other ended, and their group thrown away, so that the next ones begin at the start of the topic.
+//! What is told to come again: while an edge is clicked on, its name and the folder of its Kafka sink are lost and the edge is
+//! killed; one loader is killed, the other ended, and their group thrown away, so that the next ones begin at the start of the topic.
 //! Then the same when ClickHouse has long forgotten the tokens. Totals do not change, neither rows nor rollups.
 
 use std::{
+    collections::BTreeSet,
     process::ExitCode,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -35,14 +36,18 @@ pub(crate) fn main() -> ExitCode {
     let next_tag = Arc::new(AtomicU64::new(0));
     let mut edge = field.edge("edge");
     let load = Load::start(edge.edge, RATE, &next_tag);
+    let mut names = BTreeSet::new();
     for round in 0..2 * rounds {
         if round == rounds {
             forget_tokens(&field);
         }
         let loaders = [field.loader("loader-0"), field.loader("loader-1")];
         common::wait(Duration::from_secs(4));
-        // The sink's files go while it runs, and then the process, without a farewell.
-        let _ = std::fs::remove_dir_all(field.folder.path().join("edge/kafka"));
+        // The sink's files go while it runs, its transactional id's name with them, and then the process, without a farewell.
+        let data = field.folder.path().join("edge");
+        names.insert(std::fs::read_to_string(data.join("node")).expect("the edge's name"));
+        std::fs::remove_dir_all(data.join("kafka")).expect("the sink's files");
+        std::fs::remove_file(data.join("node")).expect("the edge's name");
         edge.kill();
         edge = field.edge("edge");
         load.moved(edge.edge);
@@ -55,6 +60,7 @@ pub(crate) fn main() -> ExitCode {
     }
     let answered = load.end();
     many::drain(vec![edge]);
+    names.insert(std::fs::read_to_string(field.folder.path().join("edge/node")).expect("the edge's name"));
     field.load_rest();
     let before = totals(&field);
     for _ in 0..2 {
@@ -65,13 +71,16 @@ pub(crate) fn main() -> ExitCode {
     let counted = field.tags();
     let (lost, twice) = clicks::compare(&answered, &counted);
     let disagreements = field.disagreements();
-    let ok = lost.is_empty() && twice.is_empty() && disagreements.is_empty() && unchanged && !answered.is_empty();
+    // As many transactional ids, each with whatever its process left open.
+    let renamed = names.len() as u64 == 2 * rounds + 1;
+    let ok =
+        lost.is_empty() && twice.is_empty() && disagreements.is_empty() && unchanged && renamed && !answered.is_empty();
     common::report(
         "replay",
         arguments.size,
         ok,
         serde_json::json!({
-            "rounds": 2 * rounds, "answered": answered.len(), "rows": counted.values().sum::<u64>(), "lost": lost.len(),
+            "rounds": 2 * rounds, "transactional_ids": names.len(), "answered": answered.len(), "rows": counted.values().sum::<u64>(), "lost": lost.len(),
             "twice": twice.len(), "disagreements": disagreements, "totals_unchanged_by_replays": unchanged,
         }),
     )
