@@ -267,7 +267,7 @@ impl Running {
                     found.reached_end();
                 }
             }
-            Happened::Given { partition, committed, note } => new.push(New::new(partition, committed, note)),
+            Happened::Given { partition, committed, note } => new.push(New::given(partition, committed, note)),
             Happened::Taken { partition } => {
                 new.retain(|new| new.partition != partition);
                 taken.push(partition);

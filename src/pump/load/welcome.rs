@@ -33,7 +33,7 @@ enum Refused {
 }
 
 impl New {
-    pub(super) const fn new(partition: u32, committed: u64, note: String) -> New {
+    pub(super) const fn given(partition: u32, committed: u64, note: String) -> New {
         New { partition, committed, note, refused: None }
     }
 
