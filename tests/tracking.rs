@@ -104,8 +104,8 @@ fn an_older_code_stays_good_beside_a_newer_one() {
     assert_eq!(jane.post("/r/spring", &[("email", "jane@example.com")]).status, 303);
     let first = site.code("jane@example.com", 0);
     assert_eq!(jane.post("/r/spring/code/new", &[]).header("location"), Some("/r/spring/code?sent"));
-    let second = site.code("jane@example.com", 1);
-    assert_ne!(first, second, "one in a million");
+    // Of two mails of one moment either may be the second by name: that there are two is what is waited for.
+    site.code("jane@example.com", 1);
     let page = jane.get("/r/spring/code?sent").text();
     assert!(page.contains("The older one is still good") && page.contains("At most 5 codes an hour"), "{page}");
     assert_eq!(jane.post("/r/spring/code", &[("code", &first)]).header("location"), Some("/r/spring"));
