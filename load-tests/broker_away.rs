@@ -30,8 +30,8 @@ const CLIENTS: usize = 4;
 const PAUSE: Duration = Duration::from_micros(1_500);
 /// What the server may need more while the broker is away, MiB.
 const MEMORY_MIB: f64 = 64.0;
-/// Latency may be that much worse.
-const P99_RATIO: f64 = 1.10;
+/// Latency may be that much worse; at the small size, whose windows are few, only something gross is told from noise.
+const P99_RATIO: [f64; 2] = [2.0, 1.10];
 
 /// Answered tags and their latencies, microseconds.
 type Seen = Vec<(u64, u32)>;
@@ -100,11 +100,7 @@ fn resident_mib(pid: u32) -> f64 {
 fn journal_only(field: &Field) -> Server {
     let data = field.folder.path().join("journal-only");
     std::fs::create_dir_all(data.join("events.db")).expect("a folder");
-    let options = Options::default()
-        .demo()
-        .set("edge.workers", "1")
-        .set("journal.segment_bytes", "1MiB")
-        .set("log.level", "error");
+    let options = Options::default().demo().set("edge.workers", "1").set("journal.segment_bytes", "1MiB");
     Server::start(&data, &options).expect("an edge that starts")
 }
 
@@ -168,7 +164,7 @@ pub(crate) fn main() -> ExitCode {
         && disagreements.is_empty()
         && said_silent
         && said_gone
-        && slower <= P99_RATIO
+        && slower <= arguments.size.pick(P99_RATIO[0], P99_RATIO[1])
         && more_mib <= MEMORY_MIB
         && !answered.is_empty();
     common::report(
