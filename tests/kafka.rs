@@ -13,7 +13,7 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 use support::{
-    Client, Loading, Options, Server, eventually, get, metric, server,
+    Client, Options, Server, eventually, get, metric, server,
     stack::{Part, Stack, unique},
 };
 
@@ -73,11 +73,6 @@ impl Place {
         let output = self.run(data, &["load", "--once"]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// One that runs all the time.
-    fn loader(&self, data: &Path) -> Loading {
-        Loading::start(data, &self.settings())
     }
 
     /// Asks ClickHouse.
@@ -237,15 +232,13 @@ fn the_loader_says_what_is_missing() {
 fn a_running_loader_says_what_is_missing_and_goes_on_when_it_is_there() {
     let (folder, edge) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let place = Place::new(Stack::shared(&[Part::Kafka, Part::Clickhouse]));
-    let loader = place.loader(folder.path());
-    loader.keeps_saying("`fingerpost migrate` makes it", 8);
+    let loader = Loading::start(&place, folder.path());
+    loader.says("fingerpost migrate");
     let place = place.migrated(folder.path());
     loader.is_ready();
-    eventually("its partitions", || (metric(loader.ops, "fingerpost_load_partitions ") == Some(3.0)).then_some(()));
-    assert!(loader.kafka_errors("operator") >= 8.0);
     place.order("INSERT INTO schema_versions VALUES (7777, '7777_later', 'x', now64(3), '9.9')");
     drop(loader);
-    let loader = place.loader(folder.path());
+    let loader = Loading::start(&place, folder.path());
     let server = place.server(edge.path());
     click(&server, 0..10);
     delivered(&server);
@@ -256,25 +249,6 @@ fn a_running_loader_says_what_is_missing_and_goes_on_when_it_is_there() {
     assert!(server.stop().success());
 }
 
-/// Who has no partition has nothing to ask a broker about: neither one that is not there, nor one that takes connections and is
-/// silent.
-#[test]
-fn a_loader_without_a_broker_says_so_all_the_time() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    for (broker, tries) in [(gone, 3), (silent.local_addr().unwrap().to_string(), 2)] {
-        let folder = tempfile::tempdir().unwrap();
-        let words = format!("Kafka at {broker}");
-        let place = Place { brokers: broker, ..Place::new(Stack::shared(&[Part::Kafka, Part::Clickhouse])) };
-        let loader = place.loader(folder.path());
-        assert_eq!(loader.kafka_errors("fenced"), 0.0, "counters begin at 0");
-        loader.keeps_saying(&words, tries);
-        let stopped = std::time::Instant::now();
-        assert!(loader.stop().success());
-        assert!(stopped.elapsed() < std::time::Duration::from_secs(25), "sooner than a supervisor kills it");
-    }
-}
-
 /// Long after it has caught up for the first time, a loader still knows how far behind it is.
 #[test]
 fn an_outage_shows_as_lag_and_as_readiness_and_both_come_right_again() {
@@ -283,7 +257,7 @@ fn an_outage_shows_as_lag_and_as_readiness_and_both_come_right_again() {
     let place =
         Place { clickhouse: engine.clickhouse_url(), ..Place::new(Stack::shared(&[Part::Kafka, Part::Clickhouse])) };
     let place = place.migrated(folder.path());
-    let (loader, server) = (place.loader(folder.path()), place.server(edge.path()));
+    let (loader, server) = (Loading::start(&place, folder.path()), place.server(edge.path()));
     let lag = || metric(loader.ops, "fingerpost_load_lag_records ");
     let rows =
         |count: &str| eventually("the rows", || (place.ask("SELECT count() FROM events") == count).then_some(()));
@@ -300,18 +274,47 @@ fn an_outage_shows_as_lag_and_as_readiness_and_both_come_right_again() {
     eventually("no lag again", || (lag() == Some(0.0)).then_some(()));
     assert_eq!(metric(loader.ops, "fingerpost_load_expired_offsets_total "), Some(0.0));
     assert_eq!(metric(loader.ops, "fingerpost_load_partitions "), Some(3.0));
-    // The same for a loader that starts meanwhile, and can begin nothing.
-    drop(loader);
-    engine.kill(Part::Clickhouse);
-    click(&server, 60..100);
-    delivered(&server);
-    let loader = place.loader(folder.path());
-    eventually("the lag of forty clicks", || {
-        metric(loader.ops, "fingerpost_load_lag_records ").filter(|lag| *lag >= 40.0)
-    });
-    loader.says("clickhouse");
-    engine.start(Part::Clickhouse);
-    rows("100");
-    eventually("no lag at last", || (metric(loader.ops, "fingerpost_load_lag_records ") == Some(0.0)).then_some(()));
     assert!(server.stop().success());
+}
+
+/// A running `fingerpost load`; killed when it is dropped.
+struct Loading {
+    child: std::process::Child,
+    ops: std::net::SocketAddr,
+}
+
+impl Loading {
+    fn start(place: &Place, data: &Path) -> Loading {
+        let settings = place.settings().into_iter().map(|(key, value)| (format!("FINGERPOST__{key}"), value));
+        let addresses = data.join("load-addresses.json");
+        let _ = std::fs::remove_file(&addresses);
+        let child = server::command(data, &["load"])
+            .envs(settings)
+            .env("FINGERPOST__OPS__LISTEN", "127.0.0.1:0")
+            .stdin(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let ops = eventually("the loader's address", || {
+            let text = std::fs::read_to_string(&addresses).ok()?;
+            serde_json::from_str::<serde_json::Value>(&text).ok()?["ops"].as_str()?.parse().ok()
+        });
+        Loading { child, ops }
+    }
+
+    /// As a whole: each of its parts.
+    fn is_ready(&self) {
+        eventually("a loader that is ready", || (get(self.ops, "/readyz").json()["state"] == "ready").then_some(()));
+    }
+
+    fn says(&self, words: &str) {
+        eventually(words, || get(self.ops, "/readyz").text().contains(words).then_some(()));
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 mod support;
 
 use support::{
-    Client, Loading, Options, Server, eventually, get, metric, server,
+    Client, Options, Server, eventually, get, metric, server,
     stack::{Part, Stack},
 };
 
@@ -46,20 +46,6 @@ fn says(settings: &[(&str, &str)], words: &str) {
     server.kill();
 }
 
-/// The same for a loader, which has no partition by which it would notice.
-fn loader_says(settings: &[(&str, &str)], words: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    // No ClickHouse is needed: there is nothing to bring to it.
-    let settings: Vec<(String, String)> = [("clickhouse.url", "http://127.0.0.1:1")]
-        .iter()
-        .chain(settings)
-        .map(|(key, value)| (key.to_uppercase().replace('.', "__"), (*value).to_owned()))
-        .collect();
-    let loader = Loading::start(folder.path(), &settings);
-    loader.keeps_saying(words, 3);
-    assert!(loader.kafka_errors("operator") >= 3.0);
-}
-
 /// A token that Kafka's own validator for tests takes: unsecured, with an end.
 fn token(folder: &Path, subject: &str) -> String {
     let encode = |text: &str| data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
@@ -90,13 +76,11 @@ fn credentials_and_certificates() {
     delivers(&login("PLAIN", user));
     let wrong = [("kafka.username", "fingerpost"), ("kafka.password", "not-this")];
     says(&login("SCRAM-SHA-256", wrong), "check kafka.username, kafka.password and kafka.sasl_mechanism");
-    loader_says(&login("SCRAM-SHA-256", wrong), "check kafka.username, kafka.password and kafka.sasl_mechanism");
     let file = token(folder.path(), "fingerpost");
     delivers(&[&scram[..], &[("kafka.sasl_mechanism", "OAUTHBEARER"), ("kafka.token_file", file.as_str())]].concat());
     let over_tls = [("kafka.brokers", tls.as_str()), ("kafka.security", "ssl")];
     delivers(&[&over_tls[..], &[("kafka.ca_file", ca.as_str())]].concat());
     says(&over_tls, "check kafka.security and kafka.ca_file");
-    loader_says(&over_tls, "check kafka.security and kafka.ca_file");
     let all = [("kafka.brokers", both.as_str()), ("kafka.security", "sasl_ssl"), ("kafka.ca_file", ca.as_str())];
     delivers(&[&all[..], &user].concat());
 }

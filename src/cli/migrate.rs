@@ -67,23 +67,22 @@ impl Part {
         match self {
             Part::Kafka(settings) => {
                 let topics = Topics::new(settings, &Clock::System)?;
-                let found = topics.find(&topics::needed(settings, args.partitions))?;
+                let missing = topics.missing(&topics::needed(settings, args.partitions))?;
                 let replicas = match args.replicas {
                     Some(replicas) => replicas,
                     None => topics.brokers()?.clamp(1, REPLICAS),
                 };
-                for topic in &found.missing {
-                    let (name, partitions, settings) = (&topic.name, topic.partitions, topic.settings(replicas));
-                    let settings: String = settings.iter().map(|(name, value)| format!(", {name}={value}")).collect();
-                    say(&format!("make the topic {name} ({partitions} partitions, {replicas} replicas{settings})"));
+                for topic in &missing {
+                    let (name, partitions) = (&topic.name, topic.partitions);
+                    say(&format!("make the topic {name} ({partitions} partitions, {replicas} replicas)"));
                 }
-                if found.missing.is_empty() {
+                if missing.is_empty() {
                     println!("Kafka: up to date (topics {} and {})", settings.topic, settings.checkpoints);
                 } else if !dry_run {
-                    topics.create(&found.missing, replicas).await?;
+                    topics.create(&missing, replicas).await?;
                 }
-                for warning in topics.check_settings(&found).await? {
-                    println!("Kafka: {warning}");
+                if missing.iter().all(|topic| topic.name != settings.checkpoints) {
+                    topics.check_compaction().await?;
                 }
             }
             Part::ClickHouse(store) => {

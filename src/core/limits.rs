@@ -395,8 +395,7 @@ pub const NOTIFY_TEXT_MAX_CHARS: usize = 10_000;
 pub const LOAD_BATCH_EVENTS: u64 = 100_000;
 /// The most that can be configured for it.
 pub const LOAD_BATCH_EVENTS_MAX: u64 = 250_000;
-/// Offsets that such a range may span from its first record to its last: ends of transactions have offsets of their own, and what was
-/// aborted has, too.
+/// Offsets that such a range may span: ends of transactions have offsets of their own.
 pub const LOAD_DOUBT_OFFSETS: u64 = 4 * LOAD_BATCH_EVENTS_MAX;
 /// Records of one batch that Kafka or ClickHouse may refuse one by one: more, and it is not the records' fault.
 pub const REFUSED_ROWS_MAX: usize = 32;

@@ -113,15 +113,6 @@ pub enum SourceError {
     Lost(u32),
 }
 
-impl From<SinkError> for SourceError {
-    fn from(error: SinkError) -> SourceError {
-        match error {
-            SinkError::Retry(text) => SourceError::Retry(text),
-            SinkError::Fatal(text) => SourceError::Fatal(text),
-        }
-    }
-}
-
 /// A log in partitions, shared with others; offsets are committed with a note beside each. Calls block.
 pub trait Source: Send {
     /// Tells what happened, for at most `patience` and about `events` events; ends early when nothing more is there.
@@ -131,8 +122,6 @@ pub trait Source: Send {
         events: usize,
         tell: &mut dyn FnMut(Happened<'_>),
     ) -> Result<(), SourceError>;
-    /// Whether the log is there and answers: the only way to know it for who has no partition of it.
-    fn find(&mut self) -> Result<(), SourceError>;
     /// Goes on with this offset. Also ends a pause.
     fn seek(&mut self, partition: u32, offset: u64) -> Result<(), SourceError>;
     /// Tells no records of this partition until it is resumed.

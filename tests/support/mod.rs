@@ -3,7 +3,6 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test uses its part")]
 
 pub mod client;
-pub mod loading;
 pub mod operator;
 pub mod people;
 pub mod server;
@@ -12,7 +11,6 @@ pub mod stack;
 use std::time::{Duration, Instant};
 
 pub use client::{Client, Response, api, get, metric};
-pub use loading::Loading;
 pub use operator::Operator;
 pub use server::{Options, PATIENCE, Server};
 

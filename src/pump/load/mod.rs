@@ -25,7 +25,6 @@
 //! | file | |
 //! |---|---|
 //! | `mod.rs` | the loop |
-//! | `lag.rs` | how far behind it is, and whether the source answers |
 //! | `partition.rs` | one partition: what fills, what is under way, what is doubtful |
 //! | `progress.rs` | what a loader did, and how far it is, for who looks on |
 //! | `welcome.rs` | partitions that we were given: what of them is in the table, and where to go on |
@@ -42,7 +41,6 @@ use std::{
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-mod lag;
 mod partition;
 mod progress;
 #[cfg(test)]
@@ -52,7 +50,7 @@ mod work;
 
 use partition::{Partition, Ripeness};
 pub use progress::{Loaded, Progress};
-use welcome::New;
+use welcome::{New, expired};
 use work::{Done, Work};
 
 use super::backoff::Backoff;
@@ -76,6 +74,8 @@ const POLL: Duration = Duration::from_millis(50);
 const POLL_EVENTS: usize = 10_000;
 /// With `once`, a source that fails for that long fails the run.
 const ONCE_PATIENCE: Duration = Duration::from_secs(60);
+/// How often the partitions' ends are asked for, to tell the lag.
+const LAG_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How a loader works.
 #[derive(Clone, Copy, Debug)]
@@ -160,10 +160,7 @@ impl Loader {
             welcome_backoff: Backoff::new(options.retry, options.seed ^ 1),
             failing: None,
             settled: false,
-            answers: false,
         };
-        let waits = "the loaders' group has not shared the partitions out yet";
-        running.loader.health.set(SOURCE, State::Degraded, waits);
         running.run(stop)
     }
 }
@@ -196,8 +193,6 @@ struct Running {
     failing: Option<Instant>,
     /// The group has given us what we are to have.
     settled: bool,
-    /// The source has answered a question since it last failed.
-    answers: bool,
 }
 
 impl Running {
@@ -205,7 +200,7 @@ impl Running {
         let once = self.loader.options.once;
         let mut failed = None;
         while !stop.is_cancelled() && failed.is_none() {
-            match self.turn(stop) {
+            match self.turn() {
                 Err(SourceError::Fatal(reason)) if once => failed = Some(reason),
                 Err(error) => {
                     let since = *self.failing.get_or_insert_with(Instant::now);
@@ -216,8 +211,7 @@ impl Running {
                     }
                 }
                 Ok(()) if once && self.is_drained() => break,
-                Ok(()) if self.is_well() => self.failing = None,
-                Ok(()) => {}
+                Ok(()) => self.failing = None,
             }
         }
         self.finish();
@@ -225,29 +219,21 @@ impl Running {
         failed.map_or(Ok(self.loaded), Err)
     }
 
-    fn turn(&mut self, stop: &CancellationToken) -> Result<(), SourceError> {
+    fn turn(&mut self) -> Result<(), SourceError> {
         self.poll()?;
-        self.welcome(stop)?;
+        self.welcome()?;
         self.take_finished()?;
         self.start_ripe()?;
         self.tell_lag()?;
-        if !self.is_well() {
-            return Ok(());
-        }
         if self.backoff.tries() > 0 {
             tracing::info!("the source answers again");
         }
         self.backoff.reset();
         // What cannot be begun has said so itself.
-        if !self.new.iter().any(New::is_refused_by_source) {
+        if self.new.is_empty() {
             self.loader.health.ready(SOURCE);
         }
         Ok(())
-    }
-
-    /// That a poll tells nothing wrong is no answer: the library behind it tells the same trouble once, or twice a minute.
-    const fn is_well(&self) -> bool {
-        self.answers && self.settled
     }
 
     fn poll(&mut self) -> Result<(), SourceError> {
@@ -267,7 +253,7 @@ impl Running {
                     found.reached_end();
                 }
             }
-            Happened::Given { partition, committed, note } => new.push(New::given(partition, committed, note)),
+            Happened::Given { partition, committed, note } => new.push(New { partition, committed, note }),
             Happened::Taken { partition } => {
                 new.retain(|new| new.partition != partition);
                 taken.push(partition);
@@ -377,6 +363,35 @@ impl Running {
         Ok(())
     }
 
+    fn tell_lag(&mut self) -> Result<(), SourceError> {
+        if Instant::now() < self.lag_due {
+            return Ok(());
+        }
+        self.lag_due = Instant::now() + LAG_INTERVAL;
+        let mut lag = 0;
+        for partition in self.partitions.values_mut() {
+            let there = match self.loader.source.ends(partition.number()) {
+                Ok(there) => there,
+                Err(SourceError::Lost(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            lag += partition.lag(there.end);
+            if let Some(gap) = partition.take_gap().filter(|gap| there.start >= gap.end) {
+                expired(partition.number(), gap);
+            }
+            if partition.can_be_read_to(there.end) {
+                match self.loader.source.seek(partition.number(), partition.next()) {
+                    Ok(()) | Err(SourceError::Lost(_)) => {}
+                    Err(error) => return Err(error),
+                }
+                partition.set_paused(false);
+            }
+        }
+        metrics::gauge!(names::LOAD_LAG).set(lag as f64);
+        self.loader.progress.tell(self.loaded.events, lag);
+        Ok(())
+    }
+
     /// Everything that was there when the partitions were given is loaded and committed.
     fn is_drained(&self) -> bool {
         self.settled && self.new.is_empty() && self.partitions.values().all(Partition::is_drained)
@@ -384,8 +399,6 @@ impl Running {
 
     fn pause(&mut self, error: &SourceError, stop: &CancellationToken) {
         metrics::counter!(names::LOAD_RETRIES).increment(1);
-        // It is asked with the next turn whether it answers again.
-        (self.answers, self.lag_due) = (false, Instant::now());
         let wait = match error {
             SourceError::Fatal(_) => self.backoff.longest(),
             SourceError::Retry(_) | SourceError::Lost(_) => self.backoff.next(),

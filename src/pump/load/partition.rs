@@ -149,13 +149,7 @@ impl Partition {
     fn fits(&self, offset: u64, options: &Options) -> bool {
         let crosses = |cut| self.filling.start < cut && offset >= cut && !self.filling.records.is_empty();
         let cut = [self.begun.start, self.begun.end, self.doubt].into_iter().any(crosses);
-        !cut && (self.begun.contains(&self.filling.start) || !(self.is_full(options) || self.is_far(offset)))
-    }
-
-    /// Whether a record is so far behind the first one of the range that whoever finds it in the table would take the first one
-    /// for finished. Aborted transactions leave gaps of any length.
-    fn is_far(&self, offset: u64) -> bool {
-        self.filling.records.first().is_some_and(|(first, _)| offset - first >= LOAD_DOUBT_OFFSETS)
+        !cut && (self.begun.contains(&self.filling.start) || !self.is_full(options))
     }
 
     fn push(&mut self, offset: u64, body: Vec<u8>, now: Instant) {
@@ -301,39 +295,6 @@ mod tests {
         assert_eq!(from(FAR + 9, "", FAR), (FAR - LOAD_DOUBT_OFFSETS, FAR + 9), "a restored table far on");
         assert_eq!(from(5, "load:9", FAR), (5, FAR), "an intent is looked at in any case");
         assert_eq!(from(5, "somebody else's", 5), (5, 5), "a note that is not ours");
-    }
-
-    /// Half of a range may be in the table when the group is reset: whoever goes on then looks at all of it.
-    #[test]
-    fn a_range_does_not_reach_further_than_doubt_reaches_back() {
-        const FAR: u64 = LOAD_DOUBT_OFFSETS;
-        let options = Options::new(100, Duration::ZERO, false, 1);
-        let mut partition = Partition::given(0, 0, "", 0, 10 * FAR);
-        // Between them, what was aborted.
-        for offset in [3 * FAR, 3 * FAR + 1, 4 * FAR - 1, 4 * FAR, 4 * FAR + 1] {
-            partition.take(offset, b"", Instant::now(), &options);
-        }
-        assert_eq!(partition.ripe(Instant::now(), &options), Ripeness::Ripe);
-        let (range, _) = partition.start(&options);
-        assert_eq!(
-            range.records.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(),
-            [3 * FAR, 3 * FAR + 1, 4 * FAR - 1]
-        );
-        // Only its last record came to the table.
-        assert!(Partition::given(0, 0, "", range.end, 10 * FAR).next() <= 3 * FAR);
-        assert_eq!((partition.filling.start, partition.filling.end), (range.end, 4 * FAR + 2));
-    }
-
-    /// What was begun as one range stays one, whoever began it.
-    #[test]
-    fn a_range_that_was_begun_is_as_long_as_it_was() {
-        let options = Options::new(100, Duration::ZERO, false, 1);
-        let end = 3 * LOAD_DOUBT_OFFSETS;
-        let mut partition = Partition::given(0, 0, &format!("load:{end}"), 0, end);
-        partition.take(0, b"", Instant::now(), &options);
-        partition.take(end - 1, b"", Instant::now(), &options);
-        let (range, doubtful) = partition.start(&options);
-        assert_eq!((range.start, range.end, range.records.len(), doubtful), (0, end, 2, true));
     }
 
     /// However much is doubtful: what somebody began comes as one range, all else in ranges of the usual size.

@@ -15,8 +15,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::{BoxFuture, Range, SinkError, Stored};
 
-mod outages;
-
 const PARTITIONS: u32 = 3;
 type Rows = BTreeMap<(u32, u64), u32>;
 
@@ -145,10 +143,6 @@ impl Source for Topic {
             }
         }
         Ok(())
-    }
-
-    fn find(&mut self) -> Result<(), SourceError> {
-        self.live()
     }
 
     fn seek(&mut self, partition: u32, offset: u64) -> Result<(), SourceError> {

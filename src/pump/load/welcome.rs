@@ -1,16 +1,12 @@
 //! Partitions that we were given: what of them is in the table already, and where to go on.
 //!
-//! One that cannot be begun does not stop the others: it says so in the readiness, and is tried again on its own time. Where
-//! there was no answer, the others wait for that time as well, and go first then: each of them would wait for the same time-out,
-//! and together they would be silent to the group, and deaf to the signal, for longer than either allows.
+//! One that cannot be begun does not stop the others: it says so in the readiness, and is tried again on its own time.
 
-use std::{mem, ops::Range, time::Instant};
-
-use tokio_util::sync::CancellationToken;
+use std::{ops::Range, time::Instant};
 
 use super::{Partition, Running, SOURCE, TABLE};
 use crate::{
-    store::SourceError,
+    store::{SinkError, SourceError},
     telemetry::{health::State, names},
 };
 
@@ -20,30 +16,6 @@ pub(super) struct New {
     pub(super) partition: u32,
     pub(super) committed: u64,
     pub(super) note: String,
-    /// Why it could not be begun.
-    refused: Option<Refused>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refused {
-    ByTable,
-    BySource,
-    /// The source did not answer, which takes a time-out.
-    Unanswered,
-}
-
-impl New {
-    pub(super) const fn given(partition: u32, committed: u64, note: String) -> New {
-        New { partition, committed, note, refused: None }
-    }
-
-    pub(super) fn is_unanswered(&self) -> bool {
-        self.refused == Some(Refused::Unanswered)
-    }
-
-    pub(super) fn is_refused_by_source(&self) -> bool {
-        self.refused.is_some_and(|refused| refused != Refused::ByTable)
-    }
 }
 
 /// Offsets that Kafka deleted before they were loaded. A single one is the end of a transaction as a rule.
@@ -61,42 +33,28 @@ pub(super) fn expired(partition: u32, gone: Range<u64>) {
 }
 
 impl Running {
-    /// Finds out of each new partition what may be in the table already, and goes on from there.
-    pub(super) fn welcome(&mut self, stop: &CancellationToken) -> Result<(), SourceError> {
+    /// Finds out of each new partition what may be in the table already, and goes on from there. One that cannot be begun
+    /// does not stop the others.
+    pub(super) fn welcome(&mut self) -> Result<(), SourceError> {
         if self.new.is_empty() || Instant::now() < self.welcome_due {
             return Ok(());
         }
-        let (mut refused, mut problem) = (Vec::new(), None);
-        let mut waiting = mem::take(&mut self.new).into_iter();
-        for mut new in waiting.by_ref() {
-            let Some(asked) = self.work.take_over(new.partition, stop) else {
-                refused.push(new);
-                break;
-            };
-            let (part, begun) = match asked {
+        let mut problem = None;
+        for new in std::mem::take(&mut self.new) {
+            let (part, begun) = match self.work.take_over(new.partition) {
                 Ok(held) => {
                     self.loader.health.ready(TABLE);
                     (SOURCE, self.given(&new, held))
                 }
-                Err(error) => (TABLE, Err(error.into())),
+                Err(SinkError::Retry(reason)) => (TABLE, Err(SourceError::Retry(reason))),
+                Err(SinkError::Fatal(reason)) => (TABLE, Err(SourceError::Fatal(reason))),
             };
             if let Err(error @ (SourceError::Retry(_) | SourceError::Fatal(_))) = begun {
                 self.loader.health.set(part, State::Degraded, error.to_string());
-                let no_answer = matches!(error, SourceError::Retry(_));
-                new.refused = Some(match (part, no_answer) {
-                    (TABLE, _) => Refused::ByTable,
-                    (_, true) => Refused::Unanswered,
-                    (_, false) => Refused::BySource,
-                });
-                refused.push(new);
+                self.new.push(new);
                 problem = Some(error);
-                if no_answer {
-                    break;
-                }
             }
         }
-        self.new.extend(waiting);
-        self.new.append(&mut refused);
         let Some(problem) = problem else {
             self.welcome_backoff.reset();
             return Ok(());
@@ -112,7 +70,7 @@ impl Running {
     }
 
     fn given(&mut self, new: &New, held: u64) -> Result<(), SourceError> {
-        let New { partition, committed, note, .. } = new;
+        let New { partition, committed, note } = new;
         let there = self.loader.source.ends(*partition)?;
         if held > there.end {
             return Err(SourceError::Fatal(format!(

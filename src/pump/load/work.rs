@@ -62,15 +62,8 @@ impl Work {
     }
 
     /// Ends what others have under way in the partition; then the offset behind the highest that the table ever held of it.
-    /// `None`: there was a `stop` before the answer.
-    pub(super) fn take_over(&self, partition: u32, stop: &CancellationToken) -> Option<Result<u64, SinkError>> {
-        self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => None,
-                held = self.table.take_over(partition) => Some(held),
-            }
-        })
+    pub(super) fn take_over(&self, partition: u32) -> Result<u64, SinkError> {
+        self.runtime.block_on(self.table.take_over(partition))
     }
 
     /// `intended` is when the intent was about to be committed.

@@ -18,7 +18,7 @@ use rdkafka::{
     producer::{BaseProducer, DeliveryResult, Producer, ProducerContext},
 };
 
-use super::{error, oauth};
+use super::oauth;
 use crate::{
     config::stores::{Compression, Kafka, Mechanism, Security},
     io::clock::Clock,
@@ -170,12 +170,6 @@ impl Context {
         Context { token_file, token_asked, clock, complaint, failures, changes }
     }
 
-    /// What the library complained about since it was last answered. It says the same once, or every 30 seconds, while we ask
-    /// more often.
-    pub(super) fn complaint(&self) -> Option<Complaint> {
-        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     pub(super) fn take_complaint(&self) -> Option<Complaint> {
         self.complaint.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -213,12 +207,8 @@ impl ClientContext for Context {
         }
         tracing::debug!(target: "librdkafka", ?code, "{reason}");
         let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
-        // That all brokers are down says less than why, and what passes less than what somebody has to mend.
-        let says_more = complaint.as_ref().is_none_or(|before| {
-            code != RDKafkaErrorCode::AllBrokersDown
-                && (!error::is_for_somebody(before.code) || error::is_for_somebody(code))
-        });
-        if says_more {
+        // That all brokers are down says less than why.
+        if code != RDKafkaErrorCode::AllBrokersDown || complaint.is_none() {
             *complaint = Some(Complaint { code, text: reason.to_owned() });
         }
     }

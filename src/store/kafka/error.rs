@@ -6,7 +6,7 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::client::Complaint;
-use crate::{config::stores::Kafka, store::SinkError, telemetry::names};
+use crate::{config::stores::Kafka, store::SinkError};
 
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,11 +79,6 @@ pub(super) fn sort(code: Code) -> Verdict {
     }
 }
 
-/// Whether it lasts until somebody has mended it.
-pub(super) fn is_for_somebody(code: Code) -> bool {
-    matches!(sort(code), Verdict::Operator(_))
-}
-
 /// The code of a call's error.
 pub(super) fn code(error: &KafkaError) -> Code {
     error.rdkafka_error_code().unwrap_or(Code::Fail)
@@ -101,7 +96,7 @@ pub(super) fn explain(settings: &Kafka, doing: &str, code: Code, complaint: Opti
         (None, code) => code.to_string(),
     };
     let at = format!("Kafka at {}: {doing}: {why}", settings.brokers);
-    count(sort(code));
+    metrics::counter!(crate::telemetry::names::KAFKA_ERRORS, "reason" => reason(sort(code))).increment(1);
     match sort(code) {
         Verdict::Operator(mend) => SinkError::Fatal(format!("{at}: {mend}")),
         Verdict::Fenced => SinkError::Fatal(format!(
@@ -113,23 +108,6 @@ pub(super) fn explain(settings: &Kafka, doing: &str, code: Code, complaint: Opti
         Verdict::Record(why) => SinkError::Fatal(format!("{at}: {why}: mend the settings of the topic")),
         Verdict::Retry | Verdict::Renew => SinkError::Retry(at),
     }
-}
-
-/// The brokers answer, and do not know the topic.
-pub(super) fn no_topic(settings: &Kafka, name: &str) -> SinkError {
-    count(Verdict::Operator(""));
-    SinkError::Fatal(format!("Kafka at {} has no topic {name}: `fingerpost migrate` makes it", settings.brokers))
-}
-
-/// Alerts look for a rise: each counter is there before the first.
-pub(super) fn begin_metrics() {
-    for verdict in [Verdict::Retry, Verdict::Record(""), Verdict::Renew, Verdict::Fenced, Verdict::Operator("")] {
-        metrics::counter!(names::KAFKA_ERRORS, "reason" => reason(verdict)).increment(0);
-    }
-}
-
-fn count(verdict: Verdict) {
-    metrics::counter!(names::KAFKA_ERRORS, "reason" => reason(verdict)).increment(1);
 }
 
 /// The label of a verdict in metrics.

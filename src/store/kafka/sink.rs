@@ -58,8 +58,8 @@ pub struct KafkaSink {
     /// A transaction was begun, and its end is not known.
     open: bool,
     /// Each record is sent alone, after a batch was refused as a whole.
-    pub(super) alone: bool,
-    /// The topics are known to keep what they hold.
+    alone: bool,
+    /// The checkpoints topic is known to keep what it holds.
     pub(super) believes_topics: bool,
 }
 
@@ -87,7 +87,6 @@ enum Failed {
 impl KafkaSink {
     /// Nothing is asked of the broker yet.
     pub fn new(settings: &Kafka, data: PathBuf, clock: Clock) -> KafkaSink {
-        error::begin_metrics();
         KafkaSink {
             settings: Arc::new(settings.clone()),
             aside: Aside::new(&data),
@@ -139,22 +138,23 @@ impl KafkaSink {
     /// A missing topic would only show after minutes, when records time out.
     async fn look_for_topics(&mut self) -> Result<(), SinkError> {
         let (settings, clock) = (Arc::clone(&self.settings), self.clock.clone());
-        let (topics, found) = off_the_runtime(move || {
+        let (topics, missing) = off_the_runtime(move || {
             let topics = Topics::new(&settings, &clock)?;
-            let found = topics.find(&topics::needed(&settings, 1))?;
-            Ok::<_, SinkError>((topics, found))
+            let missing = topics.missing(&topics::needed(&settings, 1))?;
+            Ok::<_, SinkError>((topics, missing))
         })
         .await?;
-        match found.missing.first() {
+        match missing.first() {
             None if self.believes_topics => Ok(()),
             None => {
-                for warning in topics.check_settings(&found).await? {
-                    tracing::warn!("Kafka at {}: {warning}", self.settings.brokers);
-                }
+                topics.check_compaction().await?;
                 self.believes_topics = true;
                 Ok(())
             }
-            Some(topic) => Err(error::no_topic(&self.settings, &topic.name)),
+            Some(topic) => Err(SinkError::Fatal(format!(
+                "Kafka at {} has no topic {}: `fingerpost migrate` makes it",
+                self.settings.brokers, topic.name
+            ))),
         }
     }
 
@@ -386,14 +386,6 @@ impl KafkaSink {
         Ok(())
     }
 
-    /// The batch in hand is done with. Gives how much of it was set aside.
-    fn end_batch(&mut self) -> u64 {
-        if std::mem::take(&mut self.alone) {
-            self.producer = None;
-        }
-        std::mem::take(&mut self.refused).len() as u64
-    }
-
     async fn store_all(&mut self, batches: &[Batch]) -> Result<Stored, SinkError> {
         loop {
             let producer = self.ready().await?;
@@ -404,13 +396,17 @@ impl KafkaSink {
                 .map(|batch| (batch.lane, Some(batch.next)))
                 .collect();
             if positions.is_empty() {
-                // Another process had it all, or the last try was committed without our being told: then so was what it left out.
-                return Ok(Stored { events: 0, set_aside: self.end_batch() });
+                return Ok(Stored::default());
             }
             match self.transaction(&producer, &records, &positions).await {
                 Ok(()) => {
+                    let stored = Stored { events: records.len() as u64, set_aside: self.refused.len() as u64 };
                     self.held.extend(positions.iter().filter_map(|(lane, next)| next.map(|next| (*lane, next))));
-                    return Ok(Stored { events: records.len() as u64, set_aside: self.end_batch() });
+                    self.refused.clear();
+                    if std::mem::take(&mut self.alone) {
+                        self.producer = None;
+                    }
+                    return Ok(stored);
                 }
                 Err(Failed::Refused(refused)) => self.leave_out(&records, &refused)?,
                 Err(Failed::Sink(error)) => return Err(error),

@@ -18,7 +18,7 @@ use rdkafka::{
 
 use super::{
     client::{self, Change, Context},
-    error, topics,
+    error,
 };
 use crate::{
     config::stores::Kafka,
@@ -30,8 +30,6 @@ use crate::{
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// A loader that is silent for that long is dead to the group, milliseconds.
 const SESSION_TIMEOUT_MS: &str = "10000";
-/// How often it is looked whether the topic is there by now, or has more partitions, milliseconds.
-const TOPIC_INTERVAL_MS: &str = "10000";
 /// Bytes that the library reads ahead, KiB.
 const READ_AHEAD_KIB: &str = "65536";
 
@@ -50,14 +48,12 @@ pub struct KafkaSource {
 impl KafkaSource {
     /// Joins the group with the first poll.
     pub fn new(settings: &Kafka, clock: &Clock) -> Result<KafkaSource, SinkError> {
-        error::begin_metrics();
         let mut config = client::consumer(settings, &settings.group, "read_committed");
         config
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", SESSION_TIMEOUT_MS)
             .set("heartbeat.interval.ms", "1000")
             .set("fetch.wait.max.ms", "100")
-            .set("topic.metadata.refresh.interval.ms", TOPIC_INTERVAL_MS)
             .set("queued.max.messages.kbytes", READ_AHEAD_KIB);
         let in_settings = |error: KafkaError| SinkError::Fatal(format!("[kafka] in the configuration: {error}"));
         let context = || Context::new(settings, clock.clone());
@@ -76,12 +72,11 @@ impl KafkaSource {
     }
 
     fn wrong(&self, doing: &str, problem: &KafkaError) -> SourceError {
-        self.refused(doing, error::code(problem))
-    }
-
-    fn refused(&self, doing: &str, code: Code) -> SourceError {
-        let complaint = self.consumer.context().complaint();
-        error::explain(&self.settings, doing, code, complaint.as_ref()).into()
+        let complaint = self.consumer.context().take_complaint();
+        match error::explain(&self.settings, doing, error::code(problem), complaint.as_ref()) {
+            SinkError::Retry(text) => SourceError::Retry(text),
+            SinkError::Fatal(text) => SourceError::Fatal(text),
+        }
     }
 
     fn list(&self, partition: i32, offset: Offset) -> Result<TopicPartitionList, SourceError> {
@@ -148,18 +143,7 @@ impl KafkaSource {
     fn watermarks(&self, partition: i32) -> Result<std::ops::Range<u64>, SourceError> {
         let ends = self.consumer.fetch_watermarks(&self.settings.topic, partition, ASK_TIMEOUT);
         let (low, high) = ends.map_err(|problem| self.wrong("asking where a partition ends", &problem))?;
-        self.consumer.context().take_complaint();
         Ok(unsigned(low)..unsigned(high))
-    }
-
-    /// The library asks for committed offsets, too, and where it gets no good answer it does not begin the partition, until
-    /// it is assigned anew. With an offset of ours it has nothing to ask.
-    fn assign_anew(&self, partition: i32, offset: Offset) -> Result<(), SourceError> {
-        // It may not be assigned at the moment, after a first try that came half way.
-        let _ = self.consumer.incremental_unassign(&self.list(partition, Offset::Invalid)?);
-        self.consumer
-            .incremental_assign(&self.list(partition, offset)?)
-            .map_err(|problem| self.wrong("going to an offset", &problem))
     }
 
     fn still_ours(&self, partition: u32) -> Result<i32, SourceError> {
@@ -209,27 +193,11 @@ impl Source for KafkaSource {
         problem.map_or(Ok(()), |problem| Err(self.wrong("reading events", &problem)))
     }
 
-    fn find(&mut self) -> Result<(), SourceError> {
-        let (consumer, topic, doing) = (&self.consumer, &self.settings.topic, "looking for the topic");
-        client::introduce(consumer.context(), |time| drop(consumer.poll(time)));
-        let asked = consumer.fetch_metadata(Some(topic), ASK_TIMEOUT);
-        let metadata = asked.map_err(|problem| self.wrong(doing, &problem))?;
-        // What it complained about until now no longer holds.
-        consumer.context().take_complaint();
-        match topics::replicas(&metadata, topic) {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(error::no_topic(&self.settings, topic).into()),
-            Err(code) => Err(self.refused(doing, code)),
-        }
-    }
-
     fn seek(&mut self, partition: u32, offset: u64) -> Result<(), SourceError> {
         let wanted = self.still_ours(partition)?;
-        let to = Offset::Offset(offset as i64);
-        if let Err(problem) = self.consumer.seek(&self.settings.topic, wanted, to, ASK_TIMEOUT) {
-            tracing::debug!(partition, offset, %problem, "a partition that cannot be sought is assigned anew");
-            self.assign_anew(wanted, to)?;
-        }
+        self.consumer
+            .seek(&self.settings.topic, wanted, Offset::Offset(offset as i64), ASK_TIMEOUT)
+            .map_err(|problem| self.wrong("going to an offset", &problem))?;
         self.pause(partition, false)
     }
 

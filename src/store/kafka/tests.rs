@@ -24,7 +24,6 @@ use crate::{
     store::{Batch, Sink, SinkError, Stored},
 };
 
-mod group;
 mod probe;
 
 const EVENTS: &str = "events";
@@ -400,28 +399,6 @@ fn a_record_that_is_too_large_for_the_client_is_set_aside() {
     assert_eq!(world.store(&mut sink, large).0, Stored { events: 9, set_aside: 1 });
     let file = world.data.path().join(format!("set-aside/{LANE}-4.json"));
     assert!(std::fs::read_to_string(file).unwrap().contains("larger than the topic takes"));
-}
-
-/// It is the same batch's record then, and no later one is sent alone for it.
-#[test]
-fn what_was_set_aside_is_counted_once_where_a_commit_was_not_confirmed() {
-    for alone in [false, true] {
-        let mut world = World::new();
-        world.settings.options.insert("message.max.bytes".to_owned(), config::secret::Secret::new("2000"));
-        let large = Event { id: vec![2; 16], named: "x".repeat(3_000), ..Event::default() }.encode_to_vec();
-        let mut sink = world.sink();
-        let (mut first, refused) = (batch(0, 10), if alone { 2 } else { 1 });
-        (0..refused).for_each(|at| first.records[4 + at].1.clone_from(&large));
-        // The mock keeps what it did not confirm. Each refusal ends a transaction in vain before.
-        world.cluster.request_errors(EndTxn, &[RD_KAFKA_RESP_ERR_PRODUCER_FENCED; 3][..=refused]);
-        let (stored, errors) = world.store(&mut sink, first);
-        assert_eq!(errors.len(), 1, "{errors:?}");
-        assert_eq!(stored, Stored { events: 0, set_aside: refused as u64 }, "{errors:?}");
-        assert_eq!(world.store(&mut sink, batch(10, 20)).0, Stored { events: 10, set_aside: 0 });
-        assert!(!sink.alone);
-        assert_eq!(std::fs::read_dir(world.data.path().join("set-aside")).unwrap().count(), refused);
-        assert_eq!(world.positions(&mut sink).unwrap(), 20);
-    }
 }
 
 /// A clock that is wrong, or a topic that takes nothing: that is nobody's to set aside.

@@ -14,9 +14,10 @@ use super::{Api, Cluster, Err};
 /// How many of the errors, all of one kind, nobody has met. Takes them away.
 pub(super) fn left(cluster: &Cluster, api: Api, errors: &[Err]) -> usize {
     let cuts = errors.first() == Some(&Err::RD_KAFKA_RESP_ERR__TRANSPORT);
-    // Behind the last of them: one that is of the other kind.
-    let behind = if cuts { Err::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT } else { Err::RD_KAFKA_RESP_ERR__TRANSPORT };
-    cluster.request_errors(api, &[behind]);
+    if !cuts {
+        // Behind the last of them: this one cuts the connection.
+        cluster.request_errors(api, &[Err::RD_KAFKA_RESP_ERR__TRANSPORT]);
+    }
     let mut left = 0;
     while is_answered(cluster, api) != cuts {
         left += 1;
@@ -57,13 +58,6 @@ fn body(api: Api) -> Vec<u8> {
         Api::FindCoordinator => id.to_vec(),
         Api::InitProducerId => [&id[..], &10_000_i32.to_be_bytes()].concat(),
         Api::AddPartitionsToTxn => [&id[..], &producer, &no_topics].concat(),
-        Api::OffsetFetch | Api::OffsetCommit => [&id[..], &no_topics].concat(),
-        // A session's time-out, a member, a kind of group, no protocols.
-        Api::JoinGroup => [&id[..], &10_000_i32.to_be_bytes(), id, id, &[0; 4]].concat(),
-        // A generation, a member.
-        Api::Heartbeat => [&id[..], &[0; 4], id].concat(),
-        // The same, and no assignments.
-        Api::SyncGroup => [&id[..], &[0; 4], id, &[0; 4]].concat(),
         Api::EndTxn => [&id[..], &producer, &[0]].concat(),
         other => panic!("{other:?}: write its request down here"),
     }
